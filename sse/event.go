@@ -59,14 +59,14 @@ func Append[I, T, D text](dst []byte, id I, typ T, data D) ([]byte, error) {
 	if breaksField(typ) {
 		return dst, &FieldError{Field: "event", Value: string(typ)}
 	}
-	if len(id) > 0 {
-		dst = append(dst, "id: "...)
-		dst = append(dst, id...)
-		dst = append(dst, '\n')
-	}
 	if len(typ) > 0 && string(typ) != message {
 		dst = append(dst, "event: "...)
 		dst = append(dst, typ...)
+		dst = append(dst, '\n')
+	}
+	if len(id) > 0 {
+		dst = append(dst, "id: "...)
+		dst = append(dst, id...)
 		dst = append(dst, '\n')
 	}
 	dst = appendLines(dst, "data: ", data)

@@ -15,7 +15,7 @@ func TestAppend(t *testing.T) {
 		want          string
 	}{
 		{"data only", "", "", "hello", "data: hello\n\n"},
-		{"all fields", "7-42", "order", "x", "id: 7-42\nevent: order\ndata: x\n\n"},
+		{"all fields", "7-42", "order", "x", "event: order\nid: 7-42\ndata: x\n\n"},
 		// §9.2.6: an event without a type has the type "message".
 		{"default type is left out", "1", "message", "x", "id: 1\ndata: x\n\n"},
 		{"other case is another type", "", "Message", "x", "event: Message\ndata: x\n\n"},

@@ -42,8 +42,8 @@ func ExampleNewWriter() {
 	fmt.Print(w.Body)
 	// Output:
 	// text/event-stream
-	// id: 3
 	// event: count
+	// id: 3
 	// data: 3
 }
 
@@ -124,8 +124,8 @@ func ExampleAppend() {
 	_, err = sse.Append(nil, "7-43\ndata: forged", "order", "x")
 	fmt.Println(err)
 	// Output:
-	// id: 7-42
 	// event: order
+	// id: 7-42
 	// data: {
 	// data:   "paid": true
 	// data: }

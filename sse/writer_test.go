@@ -101,7 +101,7 @@ func TestWriterOnTheWire(t *testing.T) {
 		for _, want := range []string{
 			"c\r\nretry: 200\n\n\r\n",
 			"3\r\n:\n\n\r\n",
-			"22\r\nid: 7\nevent: foo\ndata: a\ndata: b\n\n\r\n",
+			"22\r\nevent: foo\nid: 7\ndata: a\ndata: b\n\n\r\n",
 			"1f\r\n: several\n\nid: 8\ndata: in one\n\n\r\n",
 			"0\r\n\r\n",
 		} {
