@@ -1,0 +1,63 @@
+package topic
+
+import "time"
+
+// beats is the order in which a shard's subscribers are due for $ping. All
+// have the same interval, so who was pinged last is due last.
+type beats struct{ first, last *Subscriber }
+
+func (b *beats) push(sub *Subscriber) {
+	sub.earlier, sub.laterOn = b.last, nil
+	if b.last != nil {
+		b.last.laterOn = sub
+	} else {
+		b.first = sub
+	}
+	b.last = sub
+}
+
+func (b *beats) remove(sub *Subscriber) {
+	if sub.earlier == nil && b.first != sub {
+		return // has no heartbeat
+	}
+	if sub.earlier != nil {
+		sub.earlier.laterOn = sub.laterOn
+	} else {
+		b.first = sub.laterOn
+	}
+	if sub.laterOn != nil {
+		sub.laterOn.earlier = sub.earlier
+	} else {
+		b.last = sub.earlier
+	}
+	sub.earlier, sub.laterOn = nil, nil
+}
+
+// beat pings who is due, and sets the timer to who is due next. One who is not
+// live gets the ping as soon as it is.
+func (s *shard) beat() {
+	if s.beats.first == nil {
+		return
+	}
+	now := time.Now()
+	for sub := s.beats.first; sub != nil && !sub.pingAt.After(now); sub = s.beats.first {
+		s.beats.remove(sub)
+		if sub.state == finished {
+			continue
+		}
+		sub.pingAt = sub.pingAt.Add(s.hub.interval)
+		if sub.pingAt.Before(now) { // the process was stopped: no burst
+			sub.pingAt = now.Add(s.hub.interval)
+		}
+		s.beats.push(sub)
+		if sub.state == live {
+			s.ping(sub)
+		} else {
+			sub.pingOwed = true
+		}
+	}
+	if next := s.beats.first; next != nil && !next.pingAt.Equal(s.timerAt) {
+		s.timerAt = next.pingAt
+		s.timer.Reset(next.pingAt.Sub(now))
+	}
+}

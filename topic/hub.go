@@ -1,0 +1,196 @@
+package topic
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// HubOptions configure a [Hub]. The zero value is good.
+type HubOptions struct {
+	// Shards is the number of goroutines that visit subscribers. If zero,
+	// GOMAXPROCS is used.
+	Shards int
+	// Readers is the number of goroutines that read the log for subscribers
+	// that lag. If zero, twice GOMAXPROCS is used, at least 4.
+	Readers int
+	// Ping is the interval of $ping. If zero, 25 s are used; if negative,
+	// there is only the first one.
+	Ping time.Duration
+}
+
+// DefaultPing is the interval of $ping unless configured: most proxies cut
+// what is silent for 30 s or more.
+const DefaultPing = 25 * time.Second
+
+// A Hub brings the events of a log to subscribers. Its methods may be called
+// at the same time.
+type Hub struct {
+	log      Log
+	tail     tail
+	shards   []*shard
+	turnOf   atomic.Uint64 // the shard of the next subscriber
+	catchUps catchUps
+	interval time.Duration
+	pingData []byte
+	keys     keysInProgress
+
+	countMu sync.Mutex
+	counts  map[string]int // literal subscriptions by topic; guarded by countMu
+
+	closing   chan struct{}
+	closeOnce sync.Once
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	stopped   chan struct{} // everything has ended
+}
+
+// NewHub starts a hub on the log and becomes its watcher. opts may be nil.
+// Close must be called; it does not close the log.
+func NewHub(log Log, opts *HubOptions) *Hub {
+	var o HubOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Shards <= 0 {
+		o.Shards = runtime.GOMAXPROCS(0)
+	}
+	if o.Readers <= 0 {
+		o.Readers = max(4, 2*runtime.GOMAXPROCS(0))
+	}
+	if o.Ping == 0 {
+		o.Ping = DefaultPing
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	h := &Hub{
+		log:      log,
+		interval: o.Ping,
+		pingData: pingData(max(o.Ping, 0)),
+		counts:   make(map[string]int),
+		closing:  make(chan struct{}),
+		stop:     stop,
+		stopped:  make(chan struct{}),
+	}
+	h.catchUps.filled.L = &h.catchUps.mu
+	for range o.Shards {
+		h.shards = append(h.shards, newShard(h))
+	}
+	h.tail.mu.Lock() // until the end is known, nothing is pushed
+	h.tail.end = log.Watch(h.appended)
+	h.tail.mu.Unlock()
+	for _, s := range h.shards {
+		h.wg.Go(s.run)
+	}
+	for range o.Readers {
+		h.wg.Go(func() { h.work(ctx) })
+	}
+	return h
+}
+
+// appended is the log's watcher.
+func (h *Hub) appended(entries []*Entry) {
+	h.tail.push(entries)
+	for _, s := range h.shards {
+		if s.active.Load() {
+			s.rouse()
+		}
+	}
+}
+
+// Close ends all subscribers with ErrClosed and waits until no sink is being
+// called. Call it when nothing subscribes any more.
+func (h *Hub) Close() {
+	h.closeOnce.Do(func() {
+		h.stop()
+		close(h.closing)
+		h.catchUps.close()
+		h.wg.Wait()
+		close(h.stopped)
+	})
+	<-h.stopped
+}
+
+// Log returns the log that the hub reads.
+func (h *Hub) Log() Log { return h.log }
+
+// Publish appends the drafts to the topic as one batch and returns the id of
+// the first; the others follow it by one each. Errors are those of
+// [CheckName], [CheckType] and [Log.Append]. The first publish of a key that
+// is still in progress is waited for; if that takes too long,
+// ErrKeyInProgress.
+func (h *Hub) Publish(ctx context.Context, topic string, drafts []Draft, key Key) (ID, error) {
+	if err := CheckName(topic); err != nil {
+		return ID{}, err
+	}
+	for i := range drafts {
+		if drafts[i].IsEnd() {
+			continue
+		}
+		if err := CheckType(drafts[i].Type); err != nil {
+			return ID{}, err
+		}
+	}
+	if key.Value != "" {
+		release, err := h.keys.acquire(ctx, topic, key.Value)
+		if err != nil {
+			return ID{}, err
+		}
+		defer release()
+	}
+	return h.log.Append(ctx, topic, drafts, key)
+}
+
+// Now is the start of a subscription that wants only what comes: whatever is
+// published after Now has returned will be sent.
+func (h *Hub) Now() Start { return Start{Cursor: Cursor{ID: h.log.End()}} }
+
+// Earliest is the start of a subscription that wants all that is left.
+func (h *Hub) Earliest(ctx context.Context, patterns []Pattern) (Start, error) {
+	c, err := h.log.Earliest(ctx, patterns)
+	return Start{Cursor: c}, err
+}
+
+// After is the start of a subscription that resumes. A text that is no cursor
+// of this log is one that has a gap.
+func (h *Hub) After(text string) Start {
+	c, err := ParseCursor(text)
+	if err != nil || !h.log.Knows(c) {
+		c = Cursor{}
+	}
+	return Start{Cursor: c, Asked: text}
+}
+
+// Subscribe makes a subscriber with the given selections.
+func (h *Hub) Subscribe(sink Sink, opts Options, selections ...Selection) *Subscriber {
+	sub := &Subscriber{hub: h, sink: sink, opts: opts, state: sending}
+	sub.shard = h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
+	for _, sel := range selections {
+		h.count(sel.Patterns, 1)
+		sub.subscriptions = append(sub.subscriptions, newSubscription(sub, sel))
+	}
+	sub.shard.post(command{kind: cmdJoin, sub: sub})
+	return sub
+}
+
+// count keeps the number of subscriptions per topic.
+func (h *Hub) count(patterns []Pattern, by int) {
+	h.countMu.Lock()
+	defer h.countMu.Unlock()
+	for _, p := range patterns {
+		if !p.Literal() {
+			continue
+		}
+		if h.counts[p.String()] += by; h.counts[p.String()] == 0 {
+			delete(h.counts, p.String())
+		}
+	}
+}
+
+// Subscribers returns how many subscriptions name exactly this topic.
+func (h *Hub) Subscribers(topic string) int {
+	h.countMu.Lock()
+	defer h.countMu.Unlock()
+	return h.counts[topic]
+}

@@ -1,0 +1,122 @@
+package topic
+
+import (
+	"context"
+	"errors"
+)
+
+// A Log keeps the events of all topics in one sequence, and bounds them by
+// count per topic, by age and by bytes. package logtest holds the tests that
+// every Log must pass. All methods may be called at the same time.
+//
+// Loss: an event that retention removed is lost. A cursor C has a gap on a
+// topic exactly when an event of that topic with an id after C was lost, or
+// when C is of no known epoch or beyond the end of the log. The log remembers
+// per topic its newest lost id and when it was lost, on a loss clock: a number
+// that grows with each loss and is never less than the sequence at that time.
+// Losses that a cursor has been told of (Cursor.Told) are no gap again. What
+// the log has forgotten about a topic counts as lost up to the newest event
+// that it has forgotten of any topic.
+type Log interface {
+	// Append stores drafts as contiguous entries of one topic, all or none,
+	// and returns the id of the first; the others follow it by one each. It
+	// returns when they are stored as durably as the log promises. The name
+	// has been checked.
+	//
+	// A draft for an ended topic gives ErrEnded. With a key, a repeated append
+	// of the same digest within the idempotency window returns the first id
+	// and stores nothing; of another digest it gives ErrKeyReused.
+	Append(ctx context.Context, topic string, drafts []Draft, key Key) (ID, error)
+
+	// Read returns what the interests select, oldest first, from the least of
+	// their cursors on. See [Page].
+	Read(ctx context.Context, interests []Interest, limit Limit) (Page, error)
+
+	// Newest returns the newest events of the patterns, at most limit, oldest
+	// first. More and Gaps of the page are not used.
+	Newest(ctx context.Context, patterns []Pattern, limit int) (Page, error)
+
+	// Earliest returns the cursor that lies just before the oldest retained
+	// event of the patterns (the end of the log if there is none) and counts
+	// every loss so far as told.
+	Earliest(ctx context.Context, patterns []Pattern) (Cursor, error)
+
+	// Knows reports whether the cursor is of this log and not beyond its end.
+	Knows(Cursor) bool
+
+	// End is the id of the newest entry; with Seq 0 if there never was one.
+	End() ID
+
+	// Ended returns the id of a topic's end entry, if the topic was ended.
+	Ended(topic string) (ID, bool)
+
+	// Topics lists the known topics whose name is greater than from, in the
+	// order of their names, at most limit.
+	Topics(ctx context.Context, from string, limit int) ([]Info, error)
+
+	// Watch has f called with all entries appended after the returned id, in
+	// the order of the log, each once, by one caller at a time. f must not
+	// block nor call the log. A log has one watcher.
+	Watch(f func([]*Entry)) ID
+
+	// Close releases the log. Calls afterwards give ErrClosed.
+	Close() error
+}
+
+// A Key makes a retried append harmless. The zero Key is none.
+type Key struct {
+	Value  string
+	Digest [32]byte // of everything that must be the same in a retry
+}
+
+// An Interest selects the events that match any of Patterns and lie after
+// After. It has one cursor, and so one gap: over the union of its patterns.
+type Interest struct {
+	Patterns []Pattern // at least one; not changed while the log reads
+	After    Cursor
+}
+
+// A Limit bounds one Read. A log may return less than it allows, but always
+// at least one entry or a Cursor that has moved, unless More is false.
+type Limit struct {
+	Events int
+	Bytes  int // of data; one entry may exceed it
+}
+
+// A Page is one consistent look at the log.
+type Page struct {
+	Entries []*Entry
+	// Cursor is where to go on: everything that the interests select up to
+	// here is in Entries. Without Entries and More it is the end of the log.
+	Cursor Cursor
+	// More says that the limit ended the page, not the log.
+	More bool
+	// Gaps holds, for each interest whose cursor has a gap, what is missing.
+	Gaps []Gap
+}
+
+// A Gap says that events between an interest's cursor and Oldest are lost.
+type Gap struct {
+	Interest int    // index into the interests of the Read
+	Oldest   ID     // the first retained event after the cursor; zero if nothing is left
+	Cursor   Cursor // lies just before Oldest, and has been told of the loss
+}
+
+// Info describes one topic.
+type Info struct {
+	Topic  string
+	Newest ID
+	Events int   // retained, without the end
+	Bytes  int64 // of their data
+	Ended  bool
+}
+
+var (
+	ErrEnded         = errors.New("topic: topic was ended")
+	ErrKeyReused     = errors.New("topic: idempotency key was used with another content")
+	ErrKeyInProgress = errors.New("topic: the first publish with this idempotency key is still in progress")
+	ErrTooManyKeys   = errors.New("topic: too many idempotency keys are remembered")
+	ErrTooManyTopics = errors.New("topic: too many topics")
+	ErrNotJSON       = errors.New("topic: data is not one JSON value")
+	ErrClosed        = errors.New("topic: closed")
+)

@@ -1,0 +1,192 @@
+// Package memlog is the log in memory: fast, and gone with its process.
+//
+// Each topic has a ring of its entries, which serves reads by name. The order
+// of the whole log is kept beside them as a list of sequence numbers, which
+// serves patterns and says what is oldest. An entry that retention removes is
+// let go at once, whoever its neighbours are.
+package memlog
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// Options bound a [Log]. The zero value is good.
+type Options struct {
+	// RetainEvents is how many events each topic keeps. If zero, 100,000; if
+	// negative, there is no such limit.
+	RetainEvents int
+	// RetainAge is how long events are kept. If zero, 24 h; if negative,
+	// there is no such limit.
+	RetainAge time.Duration
+	// RetainBytes is what all events together may take: their data, and
+	// EntryOverhead for each. An event larger than that is delivered to the
+	// watcher and lost at once. If zero, 1 GiB; if negative, there is no such
+	// limit. The ends of topics do not count: MaxTopics bounds them.
+	RetainBytes int64
+	// IdempotencyWindow is how long a key is remembered, at most RetainAge.
+	// If zero, 2 min; if negative, keys are ignored.
+	IdempotencyWindow time.Duration
+	// MaxTopics is how many topics may be known: those that have events, and
+	// those that were ended. One more gives topic.ErrTooManyTopics. If zero,
+	// 1,000,000; if negative, there is no such limit.
+	MaxTopics int
+	// MaxKeys is how many idempotency keys may be remembered. One more gives
+	// topic.ErrTooManyKeys. If zero, 1,000,000; if negative, there is no such
+	// limit.
+	MaxKeys int
+}
+
+// EntryOverhead is what an event counts to Options.RetainBytes beyond its
+// data: about what the log needs to keep it.
+const EntryOverhead = 256
+
+const (
+	never      = math.MaxInt64 // a time that does not come
+	sweepEvery = time.Minute
+	epochBits  = 40 // keeps ids short
+)
+
+// withDefaults returns a copy in which every limit is a number to compare with.
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	d.RetainEvents = limitOr(d.RetainEvents, 100_000, math.MaxInt)
+	d.RetainAge = limitOr(d.RetainAge, 24*time.Hour, math.MaxInt64)
+	d.RetainBytes = limitOr(d.RetainBytes, 1<<30, math.MaxInt64)
+	d.IdempotencyWindow = min(limitOr(d.IdempotencyWindow, 2*time.Minute, 0), d.RetainAge)
+	d.MaxTopics = limitOr(d.MaxTopics, 1_000_000, math.MaxInt)
+	d.MaxKeys = limitOr(d.MaxKeys, 1_000_000, math.MaxInt)
+	return d
+}
+
+func limitOr[T int | int64 | time.Duration](v, zero, negative T) T {
+	switch {
+	case v == 0:
+		return zero
+	case v < 0:
+		return negative
+	}
+	return v
+}
+
+// A Log is a [topic.Log] in memory. Its methods never wait for anything but
+// each other, so they look at their context only between the steps of a long
+// search.
+type Log struct {
+	opts  Options
+	epoch uint64
+
+	// appending is held by one Append at a time until the watcher has
+	// returned. So the watcher sees the order of the log, and readers do not
+	// wait for it. It is locked before mu.
+	appending sync.Mutex
+	watcher   func([]*topic.Entry) // guarded by appending
+	batch     []*topic.Entry       // guarded by appending; of the present Append
+
+	mu         sync.RWMutex // guards what follows
+	topics     map[string]*topicLog
+	order      order
+	end        uint64 // the newest sequence number
+	front      uint64 // no event up to here is left
+	bytes      int64  // that count to RetainBytes
+	expires    int64  // when the oldest event is over age, or earlier; Unix nanoseconds
+	clock      uint64 // the loss clock
+	newestLost uint64 // of any topic
+	losses     topicLog
+	forgotten  loss // stands in for what was lost of unknown topics
+	keys       keys
+	closed     bool
+
+	closing chan struct{}
+	wg      sync.WaitGroup
+}
+
+var _ topic.Log = (*Log)(nil)
+
+// Open makes an empty log of a new epoch. opts may be nil. Close must be
+// called.
+func Open(opts *Options) *Log {
+	l := &Log{
+		opts:    opts.withDefaults(),
+		epoch:   newEpoch(),
+		topics:  make(map[string]*topicLog),
+		expires: never,
+		closing: make(chan struct{}),
+	}
+	l.losses.prev, l.losses.next = &l.losses, &l.losses
+	l.wg.Go(l.sweep)
+	return l
+}
+
+func newEpoch() uint64 {
+	for {
+		var b [8]byte
+		rand.Read(b[:]) // never fails
+		if epoch := binary.NativeEndian.Uint64(b[:]) >> (64 - epochBits); epoch != 0 {
+			return epoch
+		}
+	}
+}
+
+// sweep frees what is over age in a log that nobody calls. Ends when closing
+// is closed. Joined by Close.
+func (l *Log) sweep() {
+	ticker := time.NewTicker(min(l.opts.RetainAge, sweepEvery))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			for l.expireSome() {
+			}
+		case <-l.closing:
+			return
+		}
+	}
+}
+
+// Close forgets everything.
+func (l *Log) Close() error {
+	l.appending.Lock()
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.closing)
+		l.watcher, l.batch = nil, nil
+		l.topics, l.order, l.keys = nil, order{}, keys{}
+		l.losses.prev, l.losses.next = nil, nil
+		l.expires = never
+	}
+	l.mu.Unlock()
+	l.appending.Unlock()
+	l.wg.Wait()
+	return nil
+}
+
+// End is the id of the newest entry.
+func (l *Log) End() topic.ID {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.id(l.end)
+}
+
+// Knows reports whether the cursor is of this log, and neither it nor what it
+// was told of lies in the future.
+func (l *Log) Knows(c topic.Cursor) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.knows(c)
+}
+
+func (l *Log) knows(c topic.Cursor) bool {
+	return c.Epoch == l.epoch && c.Seq <= l.end && c.Told <= l.clock
+}
+
+func (l *Log) id(seq uint64) topic.ID { return topic.ID{Epoch: l.epoch, Seq: seq} }

@@ -1,0 +1,193 @@
+package topic
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Sink takes the bytes of one subscriber to its peer.
+//
+// Send offers the next batch and must not block. It returns true if the batch
+// is gone and another may come. False means that the sink keeps the batch's
+// chunks until they are written, and that it then calls
+// [Subscriber.Writable]; until then nothing more is offered, and what happens
+// meanwhile is read from the log later. Send is called by one goroutine at a
+// time. The slice of chunks is the hub's and valid during the call only; the
+// chunks are shared bytes that nobody may change.
+type Sink interface {
+	Send(Batch) (done bool)
+}
+
+// A Batch is what a subscriber is given at once.
+type Batch struct {
+	Chunks [][]byte // in the subscriber's form
+	// End is not nil in the last batch: ErrEnded if the topic was ended, a
+	// *GapError if the subscriber asked to be ended by a gap, ErrClosed if the
+	// hub was closed, else what the log said.
+	End error
+}
+
+// A GapError ends a subscriber that cannot be told of a gap in band.
+type GapError struct {
+	Oldest ID // zero if nothing is left
+}
+
+func (e *GapError) Error() string {
+	if e.Oldest.Seq == 0 {
+		return "topic: events after the cursor are lost"
+	}
+	return fmt.Sprintf("topic: events after the cursor are lost, the oldest left is %v", e.Oldest)
+}
+
+// A Start is where a subscription begins. See [Hub.Now], [Hub.After] and
+// [Hub.Earliest].
+type Start struct {
+	Cursor Cursor
+	Asked  string // the cursor's text as the client gave it, for its $gap
+}
+
+// Selection is what one subscription reads: some topics and patterns, and
+// where it begins.
+type Selection struct {
+	Name     string // as the client calls it; unique in its subscriber
+	Patterns []Pattern
+	Start    Start
+}
+
+// Options say what a subscriber is given besides events.
+type Options struct {
+	// Form encodes for this subscriber. Without a form, the sink is only told
+	// by an empty batch that there is something to read.
+	Form Form
+	// Signals: the first thing sent is $gap or $ping, and $ping follows at the
+	// hub's interval.
+	Signals bool
+	// EndWithTopic ends the subscriber with its (only) topic.
+	EndWithTopic bool
+	// EndAtGap ends the subscriber instead of sending it $gap.
+	EndAtGap bool
+	// Named puts the subscription's name into its $gap.
+	Named bool
+}
+
+// A Subscriber is a cursor with a sink. Its methods may be called from any
+// goroutine but not from within Send.
+type Subscriber struct {
+	hub   *Hub
+	shard *shard
+	sink  Sink
+	opts  Options
+
+	// The shard owns the rest.
+	subscriptions []*subscription
+	state         state
+	staged        uint64 // this turn's entries to send, one bit each
+	missed        uint64 // newest matching entry visited while not live; 0 if none
+	again         bool   // there is more to read from the log before it can be live
+	written       bool   // the sink has written a batch whose read is not reported yet
+	greeted       bool
+	pingOwed      bool // a heartbeat came due while not live
+	member        int  // index into shard.members
+
+	pingAt           time.Time
+	earlier, laterOn *Subscriber // neighbours in the shard's order of pingAt
+
+	awaiting []chan struct{} // Unsubscribe calls, until no batch is on its way
+	closed   chan struct{}   // made by Close, closed by the shard
+}
+
+// A state says who may call the sink, and what a matching entry does.
+type state uint8
+
+const (
+	// live: the sink is writable and has been given everything that the shard
+	// has visited. The shard calls the sink. Entered when a read or a write
+	// has ended and nothing was missed.
+	live state = iota
+	// reading: a catch-up worker reads the log and calls the sink. Entered
+	// when something is missing, left when the shard gets the result.
+	reading
+	// sending: the sink writes; nobody calls it. Left by Writable.
+	sending
+	// finished: the last batch was given. Left by Close only.
+	finished
+)
+
+// subscription is one selection of a subscriber.
+type subscription struct {
+	*Subscriber
+	name     string
+	patterns []Pattern
+	slots    []int // where each pattern stands in its bucket
+	// cursor is exact while the subscriber is not live. While it is live, the
+	// cursor is the shard's position, unless this one lies further on.
+	cursor Cursor
+	asked  string // of the cursor, until the first read
+	ended  ID     // the topic's end, if it lies at or before the cursor: to be told once
+}
+
+func newSubscription(sub *Subscriber, sel Selection) *subscription {
+	s := &subscription{
+		Subscriber: sub,
+		name:       sel.Name,
+		patterns:   sel.Patterns,
+		slots:      make([]int, len(sel.Patterns)),
+		cursor:     sel.Start.Cursor,
+		asked:      sel.Start.Asked,
+	}
+	if p := sel.Patterns[0]; len(sel.Patterns) == 1 && p.Literal() {
+		if end, ok := sub.hub.log.Ended(p.String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
+			s.ended = end
+		}
+	}
+	return s
+}
+
+// behind reports whether the log may hold something for the subscription that
+// a shard at position end will not visit.
+func (s *subscription) behind(end ID) bool {
+	return s.cursor.Epoch == 0 || s.cursor.Seq < end.Seq || s.ended.Seq != 0
+}
+
+// Subscribe adds a selection, or replaces the one of the same name. Events
+// that were published after its Start was resolved will be sent.
+func (sub *Subscriber) Subscribe(sel Selection) {
+	sub.hub.count(sel.Patterns, 1)
+	sub.shard.post(command{kind: cmdSubscribe, sub: sub, subscription: newSubscription(sub, sel)})
+}
+
+// Unsubscribe removes the selection of that name, and returns when no batch
+// that may hold events of it is on its way: when the sink has written what it
+// kept, or the subscriber is closed.
+func (sub *Subscriber) Unsubscribe(name string) {
+	sub.await(command{kind: cmdUnsubscribe, sub: sub, name: name})
+}
+
+// Writable says that the sink has written what it kept.
+func (sub *Subscriber) Writable() {
+	sub.shard.post(command{kind: cmdWritable, sub: sub})
+}
+
+// Close removes the subscriber and returns when its sink will not be called
+// again. It must be called once.
+func (sub *Subscriber) Close() {
+	sub.await(command{kind: cmdClose, sub: sub})
+}
+
+// await posts a command and waits until it has taken effect.
+func (sub *Subscriber) await(c command) {
+	c.done = make(chan struct{})
+	sub.shard.post(c)
+	select {
+	case <-c.done:
+	case <-sub.hub.stopped:
+	}
+}
+
+// answer lets the Unsubscribe calls return.
+func (sub *Subscriber) answer() {
+	for _, done := range sub.awaiting {
+		close(done)
+	}
+	sub.awaiting = nil
+}

@@ -1,0 +1,65 @@
+package topic
+
+import "sync"
+
+const (
+	tailEntries = 4096     // a power of two
+	tailBytes   = 16 << 20 // of data
+	turnEntries = 64       // a shard's turn: one bit each in Subscriber.staged
+	turnBytes   = 256 << 10
+)
+
+// tail is the newest part of the log in memory: where shards take the live
+// entries from, and how long the encodings of an entry are kept. A shard that
+// falls behind it serves its subscribers from the log.
+type tail struct {
+	mu          sync.Mutex
+	ring        [tailEntries]*Entry // position p is at ring[p%tailEntries]
+	first, next uint64              // positions held: first <= p < next
+	bytes       int
+	end         ID // of the log, as far as it was pushed
+}
+
+func (t *tail) push(entries []*Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range entries {
+		for t.next-t.first == tailEntries || t.next > t.first && t.bytes+len(e.Data) > tailBytes {
+			slot := &t.ring[t.first%tailEntries]
+			t.bytes -= len((*slot).Data)
+			(*slot).seal()
+			*slot = nil
+			t.first++
+		}
+		t.ring[t.next%tailEntries] = e
+		t.next++
+		t.bytes += len(e.Data)
+		t.end = e.ID
+	}
+}
+
+// position returns where a shard that has visited everything stands.
+func (t *tail) position() (next uint64, end ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next, t.end
+}
+
+// take appends the entries of one turn, from position next on, to dst. It
+// reports false if the tail no longer reaches back to next.
+func (t *tail) take(next uint64, dst []*Entry) ([]*Entry, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if next < t.first {
+		return dst, false
+	}
+	bytes := 0
+	for ; next < t.next && len(dst) < turnEntries; next++ {
+		e := t.ring[next%tailEntries]
+		if bytes += len(e.Data); bytes > turnBytes && len(dst) > 0 {
+			break
+		}
+		dst = append(dst, e)
+	}
+	return dst, true
+}
