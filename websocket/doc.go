@@ -1,0 +1,20 @@
+// Package websocket is the WebSocket protocol (RFC 6455) for servers and clients: strict, fast
+// and small. It needs nothing but the standard library.
+//
+// A server calls [Accept] in an HTTP handler, a client calls [Dial]; both get a [Conn]. What
+// holds for it:
+//
+//   - Any goroutine may call any method at any time.
+//   - No goroutine runs for a connection, unless [Keepalive] is asked for. Pings and closes are answered
+//     by whoever reads. An idle plain connection borrows no buffer.
+//   - Memory follows the bytes that have arrived, never a length that the peer announced.
+//   - A context bounds a call. If it ends before a message was begun, the connection stays
+//     usable; in the middle of one, it is lost.
+//   - Errors after the end of a connection match [net.ErrClosed]. The end by a close frame is a
+//     [*CloseError].
+//
+// A message for many connections is framed once, by [Prepare] or [AppendMessage], and its bytes
+// are shared: see [Conn.WriteFrames].
+//
+// The protocol itself, without I/O, is package wire.
+package websocket
