@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/websocket"
+)
+
+// Exit codes, for scripts.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitRefused     = 3 // the server answered, and said no
+	exitUnreached   = 4 // there is no server, or not any more
+	exitInterrupted = 130
+)
+
+// A usageError is found after the command line was parsed.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// explain gives the exit code of an error, and what to tell the user.
+func explain(ctx context.Context, err error) (code int, text string) {
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return exitInterrupted, ""
+	}
+	text = err.Error()
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage, text
+	}
+	if _, ok := errors.AsType[*topic.NameError](err); ok {
+		return exitUsage, strings.TrimPrefix(text, "topic: ")
+	}
+	if _, ok := errors.AsType[*client.ProblemError](err); ok {
+		return exitRefused, "refused: " + text
+	}
+	if e, ok := errors.AsType[*websocket.HandshakeError](err); ok {
+		if len(e.Body) > 0 {
+			text += ": " + printable(string(e.Body))
+		}
+		return exitRefused, text
+	}
+	if e, ok := errors.AsType[*websocket.CloseError](err); ok && e.Remote {
+		return exitRefused, text
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op != "listen" {
+		if e.Op == "dial" {
+			text = "not reached: " + text
+		}
+		return exitUnreached, text
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return exitUnreached, text
+	}
+	return exitFailed, text
+}

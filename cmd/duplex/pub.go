@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/duplexhq/duplex/client"
+)
+
+// A serverFlag says which server to talk to.
+type serverFlag struct {
+	Server string   `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server (default http://127.0.0.1:8080)."`
+	Header []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Header field to send with every request; repeatable."`
+}
+
+// client makes the client; retry may be nil.
+func (f *serverFlag) client(retry func(error, time.Duration) bool) (*client.Client, error) {
+	header, err := parseHeader(f.Header)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(f.Server, &client.Options{Header: header, Retry: retry})
+	if err != nil {
+		return nil, usageError("--server: " + err.Error())
+	}
+	return c, nil
+}
+
+type pubCommand struct {
+	serverFlag
+	Topic       string  `arg:"" help:"The topic, such as orders/eu/42."`
+	Data        *string `arg:"" optional:"" help:"The data of the event. - is one event for each line of standard input, as it comes. Nothing is one event: all of standard input."`
+	Event       string  `placeholder:"TYPE" help:"Type of the event."`
+	ContentType string  `placeholder:"TYPE" xor:"media" help:"Media type of the data."`
+	JSON        bool    `name:"json" xor:"media" help:"The data is JSON: short for --content-type application/json."`
+	Key         string  `placeholder:"KEY" help:"Idempotency key: the same publish with the same key is stored once."`
+}
+
+// Help is shown by duplex pub --help.
+func (pubCommand) Help() string {
+	return `Prints the id of the event.
+
+Examples:
+
+    duplex pub room hello
+    duplex pub orders/eu/42 --event paid --json '{"total":12}'
+    duplex pub pictures/1 --content-type image/png < cat.png
+    tail -f /var/log/syslog | duplex pub log -`
+}
+
+// Run publishes.
+func (c *pubCommand) Run(ctx context.Context, out *console) error {
+	if c.JSON {
+		c.ContentType = "application/json"
+	}
+	var data []byte
+	switch {
+	case c.Data == nil:
+		var err error
+		if data, err = io.ReadAll(out.in); err != nil {
+			return fmt.Errorf("read standard input: %w", err)
+		}
+	case *c.Data == "-":
+		return c.lines(ctx, out)
+	default:
+		data = []byte(*c.Data)
+	}
+	cl, err := c.client(func(error, time.Duration) bool { return false })
+	if err != nil {
+		return err
+	}
+	id, err := cl.Publish(ctx, c.Topic, data, &client.PublishOptions{Type: c.Event, Media: c.ContentType, Key: c.Key})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out.out, id)
+	return err
+}
+
+const (
+	// linesAhead is how many lines may wait for those before them: a batch is
+	// on its way, and another waits.
+	linesAhead = 2000
+
+	// maxLine bounds a line, so that a file without any is refused early.
+	maxLine = 64 << 20
+
+	// outage is how long the server may be away: shorter than it remembers
+	// keys (PROTOCOL.md §11).
+	outage = time.Minute
+)
+
+// lines publishes standard input line by line, until its end.
+func (c *pubCommand) lines(ctx context.Context, out *console) error {
+	if c.Key != "" {
+		return usageError("--key is for one event; each line has a key of its own")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := make(chan client.Event, linesAhead)
+	var readErr error // to be read when events is closed
+	// Ends with the input. It is not joined, because nothing can interrupt a
+	// read of standard input; it holds up nothing else.
+	go func() {
+		defer close(events)
+		readErr = c.read(ctx, out.in, events)
+	}()
+
+	meter := newMeter(out.err)
+	defer meter.stop()
+	var away time.Time // since when the server is
+	cl, err := c.client(func(cause error, wait time.Duration) bool {
+		if away.IsZero() {
+			away = time.Now()
+		}
+		if meter.count.Load() == 0 || time.Since(away) > outage {
+			return false // one that was never there will hardly come
+		}
+		out.note("%v; trying again in %v", cause, wait.Round(10*time.Millisecond))
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for _, err := range cl.PublishAll(ctx, c.Topic, events) {
+		if err != nil {
+			return fmt.Errorf("after %d events: %w", meter.count.Load(), err)
+		}
+		meter.count.Add(1)
+		away = time.Time{}
+	}
+	return readErr
+}
+
+// read sends an event for each line, empty ones too unless they should be
+// JSON. The last one needs no line end.
+func (c *pubCommand) read(ctx context.Context, in io.Reader, events chan<- client.Event) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		if c.JSON && len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		e := client.Event{Type: c.Event, Media: c.ContentType, Data: bytes.Clone(lines.Bytes())}
+		select {
+		case events <- e:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("standard input: a line of more than %d bytes", maxLine)
+	}
+	return lines.Err()
+}

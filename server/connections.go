@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// mostRefused is how many connections beyond the limit are answered with a
+// 503 at the same time. What comes beyond that is closed without an answer.
+const mostRefused = 1000
+
+// connections counts the connections of all listeners, those that were taken
+// from net/http too.
+type connections struct {
+	limit int // 0 is none
+
+	mu      sync.Mutex
+	open    int                   // without the refused; guarded by mu
+	refused map[net.Conn]struct{} // beyond the limit; guarded by mu
+}
+
+// A connection is what its requests know of it.
+type connection struct {
+	loopback bool // of the listener
+	refused  bool // beyond the limit
+}
+
+// Keys of what a context holds.
+type (
+	listenerKey   struct{} // net.Listener
+	connectionKey struct{} // *connection
+)
+
+func connectionOf(ctx context.Context) *connection { return ctx.Value(connectionKey{}).(*connection) }
+
+// accepted is the http.Server's ConnContext.
+func (c *connections) accepted(ctx context.Context, conn net.Conn) context.Context {
+	state := &connection{
+		loopback: isLoopback(ctx.Value(listenerKey{}).(net.Listener).Addr()),
+		refused:  !c.enter(conn),
+	}
+	return context.WithValue(ctx, connectionKey{}, state)
+}
+
+// enter counts a connection. It returns false if there are too many.
+func (c *connections) enter(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit <= 0 || c.open < c.limit {
+		c.open++
+		return true
+	}
+	if c.refused == nil {
+		c.refused = make(map[net.Conn]struct{})
+	}
+	c.refused[conn] = struct{}{}
+	if len(c.refused) > mostRefused {
+		conn.Close() // net/http notices when it reads
+	}
+	return false
+}
+
+// changed is the http.Server's ConnState. It never hears of the end of a
+// connection that was hijacked: its handler says so, by leave.
+func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	if state == http.StateClosed {
+		c.leave(conn)
+	}
+}
+
+func (c *connections) leave(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.refused[conn]; ok {
+		delete(c.refused, conn)
+		return
+	}
+	c.open--
+}
+
+// count is how many there are.
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// pipeNet is a network that runs inside bubbles. It has one listener, at a
+// loopback address.
+type pipeNet struct {
+	dialed chan net.Conn
+	closed chan struct{}
+}
+
+func (n *pipeNet) Accept() (net.Conn, error) {
+	select {
+	case conn := <-n.dialed:
+		return conn, nil
+	case <-n.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (n *pipeNet) Close() error   { close(n.closed); return nil }
+func (n *pipeNet) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+
+func (n *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case n.dialed <- there:
+		return here, nil
+	case <-n.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// startPiped starts a server on a network of its own.
+func startPiped(t *testing.T, config *Config) (*Server, *pipeNet) {
+	t.Helper()
+	s, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := &pipeNet{dialed: make(chan net.Conn), closed: make(chan struct{})}
+	s.listen = func(string, string) (net.Listener, error) { return network, nil }
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s, network
+}
+
+// A peer is one connection, on which a test says byte for byte what it wants.
+type peer struct {
+	net.Conn
+	*bufio.Reader
+	t *testing.T
+}
+
+func (p *peer) Read(b []byte) (int, error) { return p.Reader.Read(b) }
+
+func connect(t *testing.T, dial func(context.Context, string, string) (net.Conn, error), address string) *peer {
+	t.Helper()
+	conn, err := dial(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &peer{conn, bufio.NewReader(conn), t}
+}
+
+// say sends text whose lines end with LF here and with CRLF there.
+func (p *peer) say(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.Conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// answer reads the header of the next answer.
+func (p *peer) answer() *http.Response {
+	p.t.Helper()
+	resp, err := http.ReadResponse(p.Reader, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp
+}
+
+// wantAnswer reads the next answer and compares its status. It returns the
+// body.
+func (p *peer) wantAnswer(status int) string {
+	p.t.Helper()
+	resp := p.answer()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		p.t.Errorf("status %d, want %d: %s", resp.StatusCode, status, body)
+	}
+	return string(body)
+}
+
+// wantEnd wants the server to close.
+func (p *peer) wantEnd() {
+	p.t.Helper()
+	if rest, err := io.ReadAll(p.Reader); err != nil || len(rest) > 0 {
+		p.t.Errorf("after the last answer: %q, %v", rest, err)
+	}
+}

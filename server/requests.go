@@ -1,0 +1,136 @@
+package server
+
+import (
+	"bufio"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// serve judges what concerns the whole server, and hands the rest on.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	answer := &recorder{ResponseWriter: w, began: time.Now()}
+	defer s.served(r, answer) // also if the handler panics
+	s.route(answer, r)
+}
+
+// served is for the end of a request.
+func (s *Server) served(r *http.Request, answer *recorder) {
+	if answer.hijacked != nil {
+		s.connections.leave(answer.hijacked)
+	}
+	s.logRequest(r, answer)
+}
+
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	conn := connectionOf(r.Context())
+	switch {
+	case conn.refused:
+		tooManyConnections.write(w, r)
+	case conn.loopback && !s.hosts.admits(r.Host, !r.ProtoAtLeast(1, 1)):
+		misdirectedHost.write(w, r)
+	case !s.progress.enter():
+		shuttingDown.write(w, r)
+	default:
+		defer s.progress.leave()
+		s.answer(w, r)
+	}
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz":
+		healthy(w)
+	case "/":
+		s.view.ServeHTTP(w, front(r))
+	default:
+		s.view.ServeHTTP(w, r) // what is not below /topics it refuses with 404
+	}
+}
+
+// healthy answers a load balancer. A server that stops answers it with 503,
+// like everybody.
+func healthy(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte("ok\n")) // an error means that the prober is gone
+}
+
+// front is the request for the list of topics, at whose place "/" shows it.
+func front(r *http.Request) *http.Request {
+	topics := new(http.Request)
+	*topics = *r
+	topics.URL = new(*r.URL)
+	topics.URL.Path, topics.URL.RawPath = "/topics", ""
+	return topics
+}
+
+// logRequest writes one line. Events pass through too often for more than
+// Debug; what stays open is Info, and so its end is noticed.
+func (s *Server) logRequest(r *http.Request, answer *recorder) {
+	level := slog.LevelDebug
+	switch {
+	case answer.status == http.StatusInternalServerError:
+		level = slog.LevelError
+	case answer.status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn
+	case answer.hijacked != nil || answer.streams():
+		level = slog.LevelInfo
+	}
+	// The query may hold a token, and the body is nobody's business.
+	s.config.Logger.LogAttrs(r.Context(), level, "request",
+		slog.String("method", r.Method),
+		slog.String("path", r.URL.Path),
+		slog.Int("status", answer.status),
+		slog.Int64("bytes", answer.bytes),
+		slog.Duration("took", time.Since(answer.began)),
+		slog.String("remote", r.RemoteAddr),
+	)
+}
+
+// A recorder notes what an answer was.
+type recorder struct {
+	http.ResponseWriter
+	began    time.Time
+	status   int
+	bytes    int64
+	hijacked net.Conn // taken from net/http
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 { // 1xx come before the answer
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Hijack notes that the connection is not net/http's any more.
+func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, stream, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.hijacked, w.status = conn, http.StatusSwitchingProtocols
+	}
+	return conn, stream, err
+}
+
+// streams reports whether the answer was one without an end.
+func (w *recorder) streams() bool {
+	switch w.Header().Get("Content-Type") {
+	case "text/event-stream", "application/x-ndjson":
+		return true
+	}
+	return false
+}
