@@ -1,0 +1,92 @@
+package duplex
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/duplexhq/duplex"
+
+// arrows says which packages of the module each package may import. They point
+// down only: the product stands around the domain, the libraries stand alone.
+var arrows = map[string][]string{
+	"cmd/duplex":        {"server", "client", "websocket", "websocket/wire", "topic"},
+	"server":            {"view", "topic", "topic/memlog"},
+	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
+	"view":              {"topic", "websocket", "sse", "internal/jsonscan"},
+	"topic/memlog":      {"topic"},
+	"topic/logtest":     {"topic"},
+	"topic":             {"internal/jsonscan"},
+	"websocket":         {"websocket/wire"},
+	"websocket/wire":    {},
+	"sse":               {},
+	"internal/jsonscan": {},
+	"e2e":               {},
+}
+
+// alone are the packages that others import for themselves: beside the
+// standard library they may use only what is named here.
+var alone = map[string][]string{
+	"topic":             {},
+	"topic/memlog":      {},
+	"websocket":         {"golang.org/x/sys"},
+	"websocket/wire":    {},
+	"sse":               {},
+	"internal/jsonscan": {},
+}
+
+// pure are the packages that must not reach the network, the clock's waiting
+// or another goroutine.
+var pure = map[string][]string{
+	"websocket/wire":    {"net", "net/http", "os", "sync", "context"},
+	"internal/jsonscan": {"net", "net/http", "os", "sync", "context", "time"},
+	"topic":             {"net", "net/http", "os"},
+}
+
+func TestArrows(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(strings.TrimPrefix(fields[0], module), "/")
+		if name == "" {
+			continue // this test's package
+		}
+		allowed, known := arrows[name]
+		if !known {
+			t.Errorf("%s is not drawn in arrows", name)
+		}
+		for _, imported := range fields[1:] {
+			inside, ours := strings.CutPrefix(imported, module+"/")
+			switch {
+			case ours && !slices.Contains(allowed, inside):
+				t.Errorf("%s must not import %s", name, inside)
+			case !ours && slices.Contains(pure[name], imported):
+				t.Errorf("%s must not import %s: it is pure", name, imported)
+			}
+			others, isAlone := alone[name]
+			foreign := strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")
+			if isAlone && !ours && foreign && !slices.ContainsFunc(others, func(o string) bool { return strings.HasPrefix(imported, o) }) {
+				t.Errorf("%s must not import %s: it stands on the standard library", name, imported)
+			}
+		}
+	}
+}
+
+// Every package says what it is for.
+func TestPackageComments(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}}\t{{.Doc}}", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, doc, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if doc == "" && name != module {
+			t.Errorf("%s has no package comment", name)
+		}
+	}
+}
