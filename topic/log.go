@@ -33,7 +33,8 @@ type Log interface {
 	Read(ctx context.Context, interests []Interest, limit Limit) (Page, error)
 
 	// Newest returns the newest events of the patterns, at most limit, oldest
-	// first. More and Gaps of the page are not used.
+	// first, without ends. The cursor is the end of the log; More and Gaps of
+	// the page are not used.
 	Newest(ctx context.Context, patterns []Pattern, limit int) (Page, error)
 
 	// Earliest returns the cursor that lies just before the oldest retained
@@ -41,7 +42,8 @@ type Log interface {
 	// every loss so far as told.
 	Earliest(ctx context.Context, patterns []Pattern) (Cursor, error)
 
-	// Knows reports whether the cursor is of this log and not beyond its end.
+	// Knows reports whether the cursor is of this log, not beyond its end, and
+	// claims to have been told of no loss that has not happened yet.
 	Knows(Cursor) bool
 
 	// End is the id of the newest entry; with Seq 0 if there never was one.
@@ -56,7 +58,7 @@ type Log interface {
 
 	// Watch has f called with all entries appended after the returned id, in
 	// the order of the log, each once, by one caller at a time. f must not
-	// block nor call the log. A log has one watcher.
+	// block, call the log, nor keep the slice. A log has one watcher.
 	Watch(f func([]*Entry)) ID
 
 	// Close releases the log. Calls afterwards give ErrClosed.
@@ -77,9 +79,10 @@ type Interest struct {
 }
 
 // A Limit bounds one Read. A log may return less than it allows, but always
-// at least one entry or a Cursor that has moved, unless More is false.
+// at least one entry or a Cursor that has moved, unless More is false. Zero or
+// less is no limit.
 type Limit struct {
-	Events int
+	Events int // and ends of topics
 	Bytes  int // of data; one entry may exceed it
 }
 
@@ -88,6 +91,7 @@ type Page struct {
 	Entries []*Entry
 	// Cursor is where to go on: everything that the interests select up to
 	// here is in Entries. Without Entries and More it is the end of the log.
+	// Its Told is set where it lies before losses that were told.
 	Cursor Cursor
 	// More says that the limit ended the page, not the log.
 	More bool

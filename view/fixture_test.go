@@ -90,7 +90,12 @@ func published(t testing.TB, h *Handler, name string) []*topic.Entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := h.hub.Log().Newest(t.Context(), []topic.Pattern{pattern}, 10_000)
+	patterns := []topic.Pattern{pattern}
+	start, err := h.hub.Earliest(t.Context(), patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := h.hub.Log().Read(t.Context(), []topic.Interest{{Patterns: patterns, After: start.Cursor}}, topic.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func testEnd(l *subject) {
 	l.read(l.start(), "**").want("1", "2", "$end a", "4")
 	l.read(l.at(id.Seq-1), "a").want("$end a")
 	l.read(l.at(id.Seq), "a").want()
-	wantList(l.t, "newest", l.newest(2, "a"), "1", "$end a")
+	wantList(l.t, "newest", l.newest(2, "a"), "1")
 }
 
 // The last events and the end are one append, and so one batch.

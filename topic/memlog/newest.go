@@ -7,9 +7,8 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
-// Newest returns the newest entries of the patterns, also ends of topics. Its
-// cursor is the end of the log when it was called: what comes meanwhile is not
-// in the page.
+// Newest returns the newest events of the patterns. Its cursor is the end of
+// the log when it was called: what comes meanwhile is not in the page.
 func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (topic.Page, error) {
 	if err := l.rlock(); err != nil {
 		return topic.Page{}, err
@@ -23,7 +22,9 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 			}
 		}
 		for e := m.next(); e != nil && len(page.Entries) < limit; e = m.next() {
-			page.Entries = append(page.Entries, e)
+			if !e.IsEnd() {
+				page.Entries = append(page.Entries, e)
+			}
 		}
 		l.mu.RUnlock()
 		slices.Reverse(page.Entries)
@@ -36,7 +37,9 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 				break
 			}
 			if it.live() && matches(patterns, it.topic.name) {
-				page.Entries = append(page.Entries, it.topic.entry(it.seq))
+				if e := it.topic.entry(it.seq); !e.IsEnd() {
+					page.Entries = append(page.Entries, e)
+				}
 			}
 			seq = it.seq
 		}
