@@ -24,6 +24,11 @@ func (s *Server) served(r *http.Request, answer *recorder) {
 }
 
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	if len(r.TransferEncoding) > 0 {
+		// If there was a Content-Length, too, which net/http keeps to itself, "the
+		// server MUST close the connection after responding" (RFC 9112 §6.1).
+		w.Header().Set("Connection", "close")
+	}
 	conn := connectionOf(r.Context())
 	switch {
 	case conn.refused:

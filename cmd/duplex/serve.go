@@ -110,7 +110,12 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		return errors.Join(err, s.Shutdown(ctx))
 	}
 	fmt.Fprint(out.err, banner(s.Addrs()))
-	return s.Run(ctx)
+	err = s.Run(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		out.note("%v", err) // a subscriber that takes nothing is no failure of a stop
+		return nil
+	}
+	return err
 }
 
 // listenError says what to do about an address that cannot be had.

@@ -1,0 +1,14 @@
+// Package e2e holds the tests that watch Duplex from outside: the real program
+// on real sockets, read by the clients that people use.
+//
+//	go test -count=1 -tags e2e ./e2e
+//
+// With -count=1, because the go command cannot know that the outcome depends on
+// the program that the tests build.
+//
+// The tests are for Linux, stay on the loopback interface and take free ports.
+// They need curl, Chromium, Node.js and Python with four packages; a tool that
+// is missing is a failure that names the Debian package. What the tests leave
+// to look at, such as screenshots, goes to the directory in E2E_ARTIFACTS, else
+// to the test's artifact directory (go test -artifacts).
+package e2e
