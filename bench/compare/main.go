@@ -1,0 +1,229 @@
+//go:build linux
+
+// Command compare puts our WebSocket server and those of other libraries under
+// the same load, side by side in one run, and prints what each costs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/duplexhq/duplex/internal/load"
+)
+
+const (
+	serverCore    = 0
+	generatorCore = 1
+)
+
+// floor is the name of the server that knows no protocol.
+const floor = "go-epoll(raw)"
+
+func main() {
+	log.SetFlags(0)
+	// Children are ended by the kernel when the thread that has started them
+	// ends: this one ends with the process.
+	runtime.LockOSThread()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		stop()
+		log.Fatal("compare: ", err)
+	}
+}
+
+type settings struct {
+	quick    bool
+	unpinned bool
+	rounds   int
+	duration time.Duration
+	groups   []string
+	servers  []string
+	chart    string
+}
+
+func parse(args []string, errOut io.Writer) (s settings, err error) {
+	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
+	flags.SetOutput(errOut)
+	flags.BoolVar(&s.quick, "quick", false, "fewer works and connections: about two minutes")
+	flags.BoolVar(&s.unpinned, "unpinned", false, "let server and generator have all cores, in place of one each")
+	flags.IntVar(&s.rounds, "rounds", 3, "runs of each server with each work")
+	flags.DurationVar(&s.duration, "duration", 500*time.Millisecond, "measured time of each run")
+	groups := flags.String("run", strings.Join(groupNames(), ","), "works to run")
+	servers := flags.String("lib", floor+",duplex-goroutine,gorilla,coder,gobwas,gws", "servers to compare")
+	flags.StringVar(&s.chart, "svg", "compare.svg", "file for the chart; empty for none")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	s.groups, s.servers = strings.Split(*groups, ","), strings.Split(*servers, ",")
+	for _, name := range s.groups {
+		if !slices.Contains(groupNames(), name) {
+			return s, fmt.Errorf("-run %s: must be of %s", name, strings.Join(groupNames(), ", "))
+		}
+	}
+	switch {
+	case flags.NArg() > 0:
+		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case s.rounds < 1, s.duration <= 0:
+		return s, errors.New("-rounds and -duration must be more than 0")
+	case !s.unpinned && runtime.NumCPU() < 2:
+		return s, errors.New("one core for the server and one for the generator are needed, or -unpinned")
+	}
+	return s, nil
+}
+
+func run(ctx context.Context, args []string, out, progress io.Writer) (err error) {
+	s, err := parse(args, progress)
+	if err != nil {
+		return err
+	}
+	programs, err := build(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, programs.remove()) }()
+	c := comparison{settings: s, programs: programs, progress: progress, began: time.Now(), results: map[cell][]result{}}
+	if c.conditions, err = readConditions(ctx, programs.server); err != nil {
+		return err
+	}
+	if !s.unpinned {
+		if err := load.Pin(os.Getpid(), generatorCore); err != nil {
+			return err
+		}
+	}
+	if err := c.run(ctx); err != nil {
+		return err
+	}
+	if err := c.writeMarkdown(out); err != nil {
+		return err
+	}
+	if s.chart != "" {
+		if err := os.WriteFile(s.chart, c.chart(), 0o666); err != nil {
+			return err
+		}
+	}
+	if faults := c.faults(); len(faults) > 0 {
+		return fmt.Errorf("%d runs had faults: their figures mean nothing", len(faults))
+	}
+	return nil
+}
+
+// cell is one field of the tables.
+type cell struct{ work, server string }
+
+// result is one run; report is nil if it has failed.
+type result struct {
+	report *load.Report
+	err    error
+}
+
+type comparison struct {
+	settings
+	programs   programs
+	progress   io.Writer
+	conditions conditions
+	began      time.Time
+	results    map[cell][]result
+}
+
+// groupsToRun gives the groups that were asked for with the works that are
+// to be run.
+func (c *comparison) groupsToRun() (chosen []group) {
+	for _, g := range groups(c.quick) {
+		if slices.Contains(c.groups, g.name) {
+			chosen = append(chosen, g)
+		}
+	}
+	return chosen
+}
+
+// run takes the servers in turn within each round, so that whatever else
+// happens on the machine meets all of them.
+func (c *comparison) run(ctx context.Context) error {
+	for round := range c.rounds {
+		for _, g := range c.groupsToRun() {
+			for _, w := range g.works {
+				for i := range c.servers {
+					server := c.servers[(i+round)%len(c.servers)]
+					if w.deflate && server == floor {
+						continue
+					}
+					report, err := c.measure(ctx, w, server)
+					if ctx.Err() != nil {
+						return context.Cause(ctx)
+					}
+					at := cell{w.name, server}
+					c.results[at] = append(c.results[at], result{report, err})
+					c.tell(round, g.metrics[0], at, report, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *comparison) tell(round int, m metric, at cell, report *load.Report, err error) {
+	said := ""
+	switch {
+	case errors.Is(err, errUnable):
+		said = "does not do this"
+	case err != nil:
+		said = err.Error()
+	default:
+		said = fmt.Sprintf("%s %s  %s", m.format(m.of(report)), m.title, report.Faults())
+	}
+	fmt.Fprintf(c.progress, "round %d  %-26s %-18s %s\n", round+1, at.work, at.server, said)
+}
+
+// measure makes one run with a fresh server.
+func (c *comparison) measure(ctx context.Context, w work, server string) (report *load.Report, err error) {
+	s, err := c.programs.start(ctx, w, server, c.unpinned)
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
+	transport := load.WebSocket
+	if server == floor {
+		transport = load.Raw
+	}
+	return w.run(ctx, transport, load.Options{
+		Address:  s.address,
+		PID:      s.command.Process.Pid,
+		Duration: c.duration,
+	})
+}
+
+// faults lists the runs whose figures mean nothing.
+func (c *comparison) faults() (faults []string) {
+	for _, g := range c.groupsToRun() {
+		for _, w := range g.works {
+			for _, server := range c.servers {
+				for round, r := range c.results[cell{w.name, server}] {
+					what := ""
+					switch {
+					case errors.Is(r.err, errUnable):
+					case r.err != nil:
+						what = r.err.Error()
+					default:
+						what = r.report.Faults()
+					}
+					if what != "" {
+						faults = append(faults, fmt.Sprintf("%s, %s, round %d: %s", server, w.name, round+1, what))
+					}
+				}
+			}
+		}
+	}
+	return faults
+}

@@ -1,0 +1,315 @@
+//go:build linux
+
+package load
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/duplexhq/duplex/websocket/wire"
+)
+
+// Transport is the way that messages travel.
+type Transport int
+
+const (
+	WebSocket Transport = iota
+	SSE
+	Stream // JSON lines
+	Raw    // nothing but messages: the floor that no protocol can go below
+	post   // publishes by HTTP requests
+)
+
+func (t Transport) String() string {
+	return [...]string{"websocket", "sse", "stream", "raw", "post"}[t]
+}
+
+type state uint8
+
+const (
+	connecting state = iota
+	shaking          // hands: the request was sent, and its answer is awaited
+	open
+)
+
+// conn is a connection of the generator.
+type conn struct {
+	fd     int
+	number int // of all connections
+	slot   int32
+	via    Transport
+	state  state
+	full   bool // the socket: unsent waits for it
+
+	unsent  []byte
+	arrival arrival
+	frames  frames
+	http    *httpState
+}
+
+// httpState is for connections whose answers are HTTP, and for the others
+// until they are open.
+type httpState struct {
+	response response
+	lines    lines
+	events   eventStream
+}
+
+// frames is where a connection is in the WebSocket frames that it receives.
+type frames struct {
+	partial [wire.MaxHeaderBytes]byte
+	held    int // bytes of partial
+	inFrame bool
+	inText  bool // a message has begun
+	packed  bool // and is compressed
+	header  wire.Header
+	left    int64  // of the frame
+	gather  []byte // of a control frame, or of a compressed message
+}
+
+var (
+	errEnded  = errors.New("the server has ended the connection")
+	errFrames = errors.New("the server has sent frames that break RFC 6455")
+)
+
+// take takes what was read.
+func (l *loop) take(c *conn, b []byte) error {
+	if c.state == shaking {
+		rest, err := l.shake(c, b)
+		if err != nil || c.state != open {
+			return err
+		}
+		b = rest
+	}
+	switch c.via {
+	case WebSocket:
+		return l.takeFrames(c, b)
+	case Raw:
+		for len(b) > 0 {
+			n := min(len(b), len(l.run.pattern)-c.arrival.at)
+			c.arrival.feed(l.run.pattern, b[:n])
+			b = b[n:]
+			if c.arrival.at == len(l.run.pattern) {
+				l.message(c)
+			}
+		}
+		return nil
+	}
+	return l.takeHTTP(c, b)
+}
+
+// shake takes the answer to the request that opens a connection.
+func (l *loop) shake(c *conn, b []byte) (rest []byte, err error) {
+	r := &c.http.response
+	p, _, rest, err := r.next(b)
+	if err != nil || p != partHead {
+		return nil, err
+	}
+	wanted := 200
+	if c.via == WebSocket {
+		wanted = 101
+	}
+	switch {
+	case r.status != wanted:
+		return nil, fmt.Errorf("the server has answered %d", r.status)
+	case c.via == WebSocket && r.accept != acceptKey:
+		return nil, errors.New("the server has not answered the key of the handshake")
+	case r.deflated != (l.run.packed != nil):
+		return nil, errors.New("the server does not do permessage-deflate")
+	}
+	if c.via == WebSocket {
+		c.http = nil
+	}
+	l.opened(c)
+	return rest, nil
+}
+
+func (l *loop) takeFrames(c *conn, b []byte) error {
+	f := &c.frames
+	for {
+		if !f.inFrame {
+			n, err := f.begin(b)
+			if err != nil || n == 0 {
+				return err
+			}
+			b = b[n:]
+		}
+		n := int(min(int64(len(b)), f.left))
+		switch {
+		case f.header.Opcode.Control(), f.packed:
+			f.gather = append(f.gather, b[:n]...)
+		default:
+			c.arrival.feed(l.run.pattern, b[:n])
+		}
+		b = b[n:]
+		if f.left -= int64(n); f.left > 0 {
+			return nil
+		}
+		f.inFrame = false
+		switch {
+		case f.header.Opcode.Control():
+			if err := l.control(c); err != nil {
+				return err
+			}
+		case f.header.Fin:
+			f.inText = false
+			if f.packed {
+				l.packedMessage(c)
+			} else {
+				l.message(c)
+			}
+		}
+	}
+}
+
+// begin takes the header of a frame. As long as it is incomplete, n is 0.
+func (f *frames) begin(b []byte) (n int, err error) {
+	head := b
+	held := f.held
+	if held > 0 {
+		n := copy(f.partial[held:], b)
+		head = f.partial[:held+n]
+	}
+	h, n, err := wire.ParseHeader(head)
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		f.held = copy(f.partial[:], head)
+		return 0, nil
+	}
+	f.held = 0
+	f.header, f.left, f.inFrame = h, h.Length, true
+	switch {
+	case h.Masked, h.Opcode.Control() && (h.Length > wire.MaxControlPayload || !h.Fin):
+		return 0, errFrames
+	case h.Opcode.Control():
+		// Between the fragments of a compressed message, which is gathered in
+		// the same place, no server that is measured here sends any.
+		if f.inText && f.packed {
+			return 0, errors.New("control frame inside a compressed message")
+		}
+		f.gather = f.gather[:0]
+	case f.inText != (h.Opcode == wire.Continuation):
+		return 0, errFrames
+	case !f.inText:
+		f.inText, f.packed = true, h.RSV == wire.RSV1
+		f.gather = f.gather[:0]
+	}
+	return n - held, nil
+}
+
+// control answers pings. A close is an end.
+func (l *loop) control(c *conn) error {
+	switch c.frames.header.Opcode {
+	case wire.Close:
+		code, reason, _ := wire.ParseClose(c.frames.gather)
+		return fmt.Errorf("%w: %d %q", errEnded, code, reason)
+	case wire.Ping:
+		return l.send(c, wire.AppendMaskedFrame(nil, wire.Pong, true, maskKey, c.frames.gather))
+	}
+	return nil
+}
+
+// message ends a message that has arrived.
+func (l *loop) message(c *conn) {
+	number, ok := c.arrival.end(l.run.pattern)
+	if !ok {
+		l.tally.wrong++
+	}
+	l.run.work.delivered(l, c, number, ok)
+}
+
+// packedMessage ends a compressed message. A server without context takeover
+// makes the same bytes of the same message each time, so that only new ones
+// have to be inflated.
+func (l *loop) packedMessage(c *conn) {
+	packed := c.frames.gather
+	if !l.inflated[string(packed)] {
+		text, err := inflate(packed, len(l.run.pattern))
+		if err != nil || !bytes.Equal(text, l.run.pattern) {
+			l.tally.wrong++
+			l.run.work.delivered(l, c, 0, false)
+			return
+		}
+		if len(l.inflated) < 16 {
+			l.inflated[string(packed)] = true
+		}
+	}
+	l.run.work.delivered(l, c, 0, true)
+}
+
+// deflateTail ends what was flushed, and is not sent (RFC 7692 §7.2.1).
+const deflateTail = "\x00\x00\xff\xff"
+
+func inflate(packed []byte, limit int) ([]byte, error) {
+	const final = "\x01\x00\x00\xff\xff" // an empty last block, for the reader to end
+	r := flate.NewReader(io.MultiReader(bytes.NewReader(packed), bytes.NewReader([]byte(deflateTail+final))))
+	return io.ReadAll(io.LimitReader(r, int64(limit)+1))
+}
+
+func deflate(text []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(text); err != nil {
+		return nil, err
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte(deflateTail)), nil
+}
+
+// takeHTTP takes bytes of an event stream, of JSON lines, or of the answers to
+// requests that publish.
+func (l *loop) takeHTTP(c *conn, b []byte) error {
+	h := c.http
+	for {
+		p, body, rest, err := h.response.next(b)
+		if err != nil {
+			return err
+		}
+		switch {
+		case p == partNone:
+			return nil
+		case p == partEnd && c.via == post:
+			if err := l.run.work.answered(l, c, h.response.status); err != nil {
+				return err
+			}
+		case p == partEnd:
+			return errEnded
+		case p == partBody && c.via != post:
+			l.takeLines(c, body)
+			if len(h.lines.held) > maxLineBytes {
+				return errors.New("line is too long")
+			}
+		}
+		b = rest
+	}
+}
+
+func (l *loop) takeLines(c *conn, b []byte) {
+	for {
+		line, rest, ok := c.http.lines.next(b)
+		if !ok {
+			return
+		}
+		b = rest
+		var data []byte
+		if c.via == SSE {
+			data, ok = c.http.events.line(line)
+		} else {
+			data, ok = dataOfLine(line)
+		}
+		if ok {
+			c.arrival.feed(l.run.pattern, data)
+			l.message(c)
+		}
+	}
+}
