@@ -11,14 +11,15 @@ const (
 )
 
 // catchUp is one turn of reading the log for a subscriber that lags. It owns
-// the subscriber's sink until it is posted back to the shard.
+// the subscriber's sink, and nobody changes its subscriptions' cursors, until
+// it is posted back to the shard.
 type catchUp struct {
 	sub           *Subscriber
-	subscriptions []*subscription
-	interests     []Interest // the cursors; moved forward by the read
-	asked         []string
-	ended         []ID
-	greet         bool
+	subscriptions []*subscription // as they were when it began
+	interests     []Interest      // theirs; the read moves the cursors forward
+	openings      [][]byte        // of those that take effect with it
+	greet         bool            // $ping, if there is no $gap, as the first signal
+	ping          bool            // a heartbeat that is due
 
 	// The result.
 	end  ID   // the log was read up to here
@@ -28,13 +29,19 @@ type catchUp struct {
 }
 
 func newCatchUp(sub *Subscriber) *catchUp {
-	c := &catchUp{sub: sub, greet: sub.opts.Signals && !sub.greeted || sub.pingOwed}
+	c := &catchUp{sub: sub, greet: sub.opts.Signals && !sub.greeted, ping: sub.pingOwed}
 	sub.pingOwed = false
 	for _, sn := range sub.subscriptions {
+		in := Interest{Patterns: sn.patterns, After: sn.cursor}
+		if sn.ended.Seq != 0 {
+			in.After = Cursor{ID: ID{Epoch: sn.ended.Epoch, Seq: sn.ended.Seq - 1}}
+		}
+		if sn.opening != nil {
+			c.openings = append(c.openings, sn.opening)
+			sn.opening = nil
+		}
 		c.subscriptions = append(c.subscriptions, sn)
-		c.interests = append(c.interests, Interest{Patterns: sn.patterns, After: sn.cursor})
-		c.asked = append(c.asked, sn.asked)
-		c.ended = append(c.ended, sn.ended)
+		c.interests = append(c.interests, in)
 	}
 	return c
 }
@@ -47,12 +54,15 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		var err error
 		page, err = log.Read(ctx, c.interests, Limit{Events: catchUpEvents, Bytes: catchUpBytes})
 		if err != nil {
+			if ctx.Err() != nil {
+				err = ErrClosed // by the hub
+			}
 			c.send(Batch{End: err})
 			return
 		}
 	}
 	c.end, c.more = page.Cursor.ID, page.More
-	var batch Batch
+	batch := Batch{Chunks: c.openings}
 	signal := func(s Signal) {
 		if opts.Form == nil {
 			return
@@ -66,25 +76,29 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			c.send(Batch{End: &GapError{g.Oldest}})
 			return
 		}
-		in := &c.interests[g.Interest]
-		asked := c.asked[g.Interest]
+		in, sn := &c.interests[g.Interest], c.subscriptions[g.Interest]
+		asked := sn.asked
 		if asked == "" {
 			asked = in.After.String()
 		}
 		name := ""
 		if opts.Named {
-			name = c.subscriptions[g.Interest].name
+			name = sn.name
 		}
 		signal(gapSignal(g, asked, name))
 		in.After = g.Cursor
-		c.greet = false
 	}
-	if c.greet && opts.Signals {
+	if c.greet && len(page.Gaps) == 0 || c.ping {
 		signal(pingSignal(c.common(), c.sub.hub.pingData))
 	}
 	for i := range c.interests {
-		if in := &c.interests[i]; in.After.Seq < page.Cursor.Seq {
+		in := &c.interests[i]
+		switch {
+		case in.After.Seq > page.Cursor.Seq:
+		case page.More:
 			in.After = in.After.Advance(page.Cursor.ID)
+		default:
+			in.After = Cursor{ID: page.Cursor.ID} // the end: no loss lies after it
 		}
 	}
 	for _, e := range page.Entries {
@@ -92,16 +106,6 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			batch.Chunks = append(batch.Chunks, e.Encode(opts.Form))
 		}
 		if e.IsEnd() && opts.EndWithTopic {
-			batch.End = ErrEnded
-		}
-	}
-	for i, end := range c.ended {
-		if end.Seq == 0 {
-			continue
-		}
-		topic := c.interests[i].Patterns[0].String()
-		signal(endSignal(topic, c.interests[i].After.ID))
-		if opts.EndWithTopic {
 			batch.End = ErrEnded
 		}
 	}
@@ -116,11 +120,15 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 // common returns the cursor that resumes all subscriptions, if there is one.
 func (c *catchUp) common() Cursor {
 	var at Cursor
-	for i, in := range c.interests {
-		if i > 0 && in.After != at {
+	for i, sn := range c.subscriptions {
+		cursor := c.interests[i].After
+		if sn.ended.Seq != 0 {
+			cursor = sn.cursor
+		}
+		if i > 0 && cursor != at {
 			return Cursor{}
 		}
-		at = in.After
+		at = cursor
 	}
 	return at
 }

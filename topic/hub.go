@@ -40,11 +40,12 @@ type Hub struct {
 	countMu sync.Mutex
 	counts  map[string]int // literal subscriptions by topic; guarded by countMu
 
-	closing   chan struct{}
 	closeOnce sync.Once
-	stop      context.CancelFunc
-	wg        sync.WaitGroup
-	stopped   chan struct{} // everything has ended
+	stop      context.CancelFunc // of reads
+	workers   sync.WaitGroup
+	closing   chan struct{}  // the workers have ended, the shards shall
+	running   sync.WaitGroup // shards
+	stopped   chan struct{}  // everything has ended
 }
 
 // NewHub starts a hub on the log and becomes its watcher. opts may be nil.
@@ -81,10 +82,10 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 	h.tail.end = log.Watch(h.appended)
 	h.tail.mu.Unlock()
 	for _, s := range h.shards {
-		h.wg.Go(s.run)
+		h.running.Go(s.run)
 	}
 	for range o.Readers {
-		h.wg.Go(func() { h.work(ctx) })
+		h.workers.Go(func() { h.work(ctx) })
 	}
 	return h
 }
@@ -99,14 +100,16 @@ func (h *Hub) appended(entries []*Entry) {
 	}
 }
 
-// Close ends all subscribers with ErrClosed and waits until no sink is being
-// called. Call it when nothing subscribes any more.
+// Close ends the subscribers with ErrClosed, but for those whose sink keeps a
+// batch, and waits until no sink is being called. Call it when nothing
+// subscribes any more.
 func (h *Hub) Close() {
 	h.closeOnce.Do(func() {
 		h.stop()
-		close(h.closing)
 		h.catchUps.close()
-		h.wg.Wait()
+		h.workers.Wait()
+		close(h.closing)
+		h.running.Wait()
 		close(h.stopped)
 	})
 	<-h.stopped
@@ -164,6 +167,7 @@ func (h *Hub) After(text string) Start {
 
 // Subscribe makes a subscriber with the given selections.
 func (h *Hub) Subscribe(sink Sink, opts Options, selections ...Selection) *Subscriber {
+	opts.Signals = opts.Signals && opts.Form != nil
 	sub := &Subscriber{hub: h, sink: sink, opts: opts, state: sending}
 	sub.shard = h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
 	for _, sel := range selections {

@@ -332,7 +332,7 @@ func TestEnd(t *testing.T) {
 		after := &recorder{}
 		s4 := hub.Subscribe(after, opts, selection(t, hub.Now(), "a"))
 		defer s4.Close()
-		want(t, after, `$ping@4{"interval":25}`, `$end@4{"topic":"a"}`)
+		want(t, after, `$ping@4{"interval":25}`, `$end@3{"topic":"a"}`)
 		if !errors.Is(after.end, topic.ErrEnded) {
 			t.Errorf("end: %v", after.end)
 		}
@@ -538,4 +538,34 @@ func TestSubscribeUnderLoad(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An opening comes before what the selection adds, and after what came before
+// it: a rewind cannot overtake it.
+func TestOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := openHub(t, nil, nil)
+		r := &recorder{}
+		sub := hub.Subscribe(r, signals, selection(t, hub.Now(), "a"))
+		defer sub.Close()
+		publish(t, hub, "a", "1")
+		publish(t, hub, "b", "2")
+		want(t, r, `$ping@0{"interval":25}`, "a=1")
+		r.hold(true)
+		publish(t, hub, "a", "3")
+		want(t, r, "a=3")
+		rewound := selection(t, earliest(t, hub, "b"), "b")
+		rewound.Opening = []byte("b is open")
+		sub.Subscribe(rewound)
+		publish(t, hub, "a", "4")
+		want(t, r)
+		r.hold(false)
+		sub.Writable()
+		want(t, r, "b is open", "b=2", "a=4")
+		live := selection(t, hub.Now(), "c")
+		live.Opening = []byte("c is open")
+		sub.Subscribe(live)
+		publish(t, hub, "c", "5")
+		want(t, r, "c is open", "c=5")
+	})
 }

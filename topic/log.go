@@ -90,7 +90,7 @@ type Limit struct {
 type Page struct {
 	Entries []*Entry
 	// Cursor is where to go on: everything that the interests select up to
-	// here is in Entries. Without Entries and More it is the end of the log.
+	// here is in Entries. Without More it is the end of the log.
 	// Its Told is set where it lies before losses that were told.
 	Cursor Cursor
 	// More says that the limit ended the page, not the log.

@@ -81,18 +81,24 @@ func (s *shard) run() {
 		case <-s.wake:
 		case <-s.timer.C:
 		case <-s.hub.closing:
-			s.obey()
-			for _, sub := range s.members {
-				if sub.state == live {
-					sub.sink.Send(Batch{End: ErrClosed})
-				}
-			}
+			s.finish()
 			return
 		}
-		for more := true; more; {
-			s.obey()
-			more = s.visit()
-			s.beat()
+		s.obey()
+		if s.visit() {
+			s.rouse() // not a loop: publishing without a pause must not keep Hub.Close waiting
+		}
+		s.beat()
+	}
+}
+
+// finish ends the subscribers. The workers have ended before, so the sinks of
+// those who wait for one are the shard's.
+func (s *shard) finish() {
+	s.obey()
+	for _, sub := range s.members {
+		if sub.state == live || sub.state == reading {
+			sub.sink.Send(Batch{End: ErrClosed})
 		}
 	}
 }
@@ -156,6 +162,7 @@ func (s *shard) leave(sub *Subscriber) {
 		s.index.remove(sn)
 		s.hub.count(sn.patterns, -1)
 	}
+	sub.subscriptions = nil
 	last := len(s.members) - 1
 	s.members[sub.member] = s.members[last]
 	s.members[sub.member].member = sub.member
@@ -172,17 +179,20 @@ func (s *shard) leave(sub *Subscriber) {
 
 func (s *shard) subscribe(sn *subscription) {
 	sub := sn.Subscriber
+	if sub.closed != nil { // by another goroutine than the one that subscribes
+		s.hub.count(sn.patterns, -1)
+		return
+	}
 	if sub.state == live {
 		s.fix(sub)
 	}
 	s.remove(sub, sn.name)
 	sub.subscriptions = append(sub.subscriptions, sn)
 	s.index.add(sn)
-	if sn.behind(s.end) {
-		sub.again = true
-		if sub.state == live {
-			s.settle(sub)
-		}
+	// A read that is on its way does not know of it.
+	sub.again = sub.again || sub.state == reading || sn.behind(s.end)
+	if sub.again && sub.state == live {
+		s.settle(sub)
 	}
 }
 
@@ -201,7 +211,7 @@ func (s *shard) remove(sub *Subscriber, name string) {
 func (s *shard) fix(sub *Subscriber) {
 	for _, sn := range sub.subscriptions {
 		if sn.cursor.Seq < s.end.Seq {
-			sn.cursor = sn.cursor.Advance(s.end)
+			sn.cursor, sn.asked = Cursor{ID: s.end}, ""
 		}
 	}
 }
@@ -351,12 +361,16 @@ func (s *shard) overrun() {
 // ping sends $ping to a live subscriber.
 func (s *shard) ping(sub *Subscriber) {
 	sub.greeted, sub.pingOwed = true, false
+	s.fix(sub)
 	at := Cursor{ID: s.end}
-	for _, sn := range sub.subscriptions {
-		if sn.cursor.Seq > at.Seq {
-			at = sn.cursor
+	for i, sn := range sub.subscriptions {
+		if i > 0 && sn.cursor != at { // some begin beyond the shard's position
+			at = Cursor{}
+			break
 		}
+		at = sn.cursor
 	}
-	s.single[0] = sub.opts.Form.AppendSignal(nil, pingSignal(at, s.hub.pingData))
-	s.give(sub, Batch{Chunks: s.single[:]})
+	if s.single[0] = sub.opts.Form.AppendSignal(nil, pingSignal(at, s.hub.pingData)); len(s.single[0]) > 0 {
+		s.give(sub, Batch{Chunks: s.single[:]})
+	}
 }

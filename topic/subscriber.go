@@ -49,9 +49,13 @@ type Start struct {
 // Selection is what one subscription reads: some topics and patterns, and
 // where it begins.
 type Selection struct {
-	Name     string // as the client calls it; unique in its subscriber
-	Patterns []Pattern
+	Name     string    // as the client calls it; unique in its subscriber
+	Patterns []Pattern // at least one
 	Start    Start
+	// Opening, in the subscriber's form, is sent once when the selection takes
+	// effect: what comes before it is not the selection's, what comes after
+	// may be. nil is none.
+	Opening []byte
 }
 
 // Options say what a subscriber is given besides events.
@@ -60,7 +64,7 @@ type Options struct {
 	// by an empty batch that there is something to read.
 	Form Form
 	// Signals: the first thing sent is $gap or $ping, and $ping follows at the
-	// hub's interval.
+	// hub's interval. Not without a form.
 	Signals bool
 	// EndWithTopic ends the subscriber with its (only) topic.
 	EndWithTopic bool
@@ -121,9 +125,10 @@ type subscription struct {
 	slots    []int // where each pattern stands in its bucket
 	// cursor is exact while the subscriber is not live. While it is live, the
 	// cursor is the shard's position, unless this one lies further on.
-	cursor Cursor
-	asked  string // of the cursor, until the first read
-	ended  ID     // the topic's end, if it lies at or before the cursor: to be told once
+	cursor  Cursor
+	asked   string // of the cursor, until the first read
+	ended   ID     // the topic's end, if it lies at or before the cursor: to be read once more
+	opening []byte // until it is sent
 }
 
 func newSubscription(sub *Subscriber, sel Selection) *subscription {
@@ -134,19 +139,21 @@ func newSubscription(sub *Subscriber, sel Selection) *subscription {
 		slots:      make([]int, len(sel.Patterns)),
 		cursor:     sel.Start.Cursor,
 		asked:      sel.Start.Asked,
+		opening:    sel.Opening,
 	}
-	if p := sel.Patterns[0]; len(sel.Patterns) == 1 && p.Literal() {
-		if end, ok := sub.hub.log.Ended(p.String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
+	if len(sel.Patterns) == 1 && sel.Patterns[0].Literal() {
+		if end, ok := sub.hub.log.Ended(sel.Patterns[0].String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
 			s.ended = end
 		}
 	}
 	return s
 }
 
-// behind reports whether the log may hold something for the subscription that
-// a shard at position end will not visit.
+// behind reports whether there may be something for the subscription that a
+// shard at position end will not visit: in the log, or its opening. A loss
+// clock is left behind by reading to the end of the log.
 func (s *subscription) behind(end ID) bool {
-	return s.cursor.Epoch == 0 || s.cursor.Seq < end.Seq || s.ended.Seq != 0
+	return s.cursor.Epoch == 0 || s.cursor.Seq < end.Seq || s.cursor.Told != 0 || s.ended.Seq != 0 || s.opening != nil
 }
 
 // Subscribe adds a selection, or replaces the one of the same name. Events

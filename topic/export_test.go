@@ -1,0 +1,25 @@
+package topic
+
+import "fmt"
+
+// Remains says what the hub still holds of subscribers. Nothing may be going
+// on.
+func (h *Hub) Remains() (left []string) {
+	note := func(held bool, what string) {
+		if held {
+			left = append(left, what)
+		}
+	}
+	note(len(h.counts) > 0, fmt.Sprint("counts ", h.counts))
+	note(len(h.catchUps.waiting) > 0, "catch-ups")
+	for i, s := range h.shards {
+		root := &s.index.root
+		note(len(s.index.literal)+len(root.children)+len(root.here)+len(root.deep) > 0, fmt.Sprintf("index of shard %d: %v", i, s.index))
+		note(len(s.members) > 0 || s.active.Load(), fmt.Sprintf("members of shard %d", i))
+		note(s.beats != (beats{}), fmt.Sprintf("heartbeats of shard %d", i))
+		for _, sub := range s.dirty[:cap(s.dirty)] {
+			note(sub != nil, fmt.Sprintf("a dirty subscriber of shard %d", i))
+		}
+	}
+	return left
+}
