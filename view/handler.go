@@ -30,12 +30,14 @@ type Options struct {
 	// Ping is the hub's interval of $ping. Default topic.DefaultPing. A
 	// WebSocket peer from which nothing was received for 1.5 intervals is dead.
 	Ping time.Duration
-	// Retry is the reconnection delay that event streams name. Default 2 s.
+	// Retry is the least reconnection delay that event streams name when the
+	// server stops. Each names another, below twice of it. Default 2 s.
 	Retry time.Duration
 	// AllowOrigins lists the other origins whose pages may use topics, as
 	// "https://example.com"; "*" allows all, without credentials.
 	AllowOrigins []string
-	// Logger takes one line per request at Debug. Default: silent.
+	// Logger is told of faults of the server, of which clients are told
+	// nothing. Default: silent.
 	Logger *slog.Logger
 }
 

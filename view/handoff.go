@@ -13,9 +13,15 @@ type handoff struct {
 
 func newHandoff() *handoff { return &handoff{filled: make(chan struct{}, 1)} }
 
-// Send keeps the references to the shared bytes, never a copy.
+// Send keeps the references to the shared bytes, never a copy. In some forms
+// the end of a topic has none.
 func (h *handoff) Send(b topic.Batch) bool {
-	h.batch.Chunks = append(h.batch.Chunks[:0], b.Chunks...)
+	h.batch.Chunks = h.batch.Chunks[:0]
+	for _, c := range b.Chunks {
+		if len(c) > 0 {
+			h.batch.Chunks = append(h.batch.Chunks, c)
+		}
+	}
 	h.batch.End = b.End
 	h.filled <- struct{}{}
 	return false

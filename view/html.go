@@ -59,10 +59,8 @@ func (h *Handler) html(w http.ResponseWriter, r *http.Request, rd *reading) *Pro
 		return h.problem(r, err)
 	}
 	var events []htmlEvent
-	for _, e := range slices.Backward(p.entries) {
-		if !e.IsEnd() {
-			events = append(events, newHTMLEvent(&e.Event))
-		}
+	for _, e := range slices.Backward(p.events) {
+		events = append(events, newHTMLEvent(&e.Event))
 	}
 	names := make([]string, len(rd.patterns))
 	for i, pattern := range rd.patterns {
@@ -76,7 +74,7 @@ func (h *Handler) html(w http.ResponseWriter, r *http.Request, rd *reading) *Pro
 			publish = names[0]
 		}
 	}
-	return h.writeHTML(w, topicPage, map[string]any{
+	return h.writeHTML(w, r, topicPage, map[string]any{
 		"Title":    strings.Join(names, ", "),
 		"URL":      address,
 		"Absolute": origin(r) + address,
@@ -106,7 +104,7 @@ func newHTMLEvent(e *topic.Event) htmlEvent {
 }
 
 func (h *Handler) htmlTopics(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	infos, err := h.hub.Log().Topics(r.Context(), rd.from, rd.limit+1)
+	infos, err := h.listTopics(r.Context(), rd.from, rd.limit+1)
 	if err != nil {
 		return h.problem(r, err)
 	}
@@ -130,15 +128,15 @@ func (h *Handler) htmlTopics(w http.ResponseWriter, r *http.Request, rd *reading
 			Subscribers: h.hub.Subscribers(info.Topic), Ended: info.Ended,
 		})
 	}
-	return h.writeHTML(w, topicsPage, map[string]any{
+	return h.writeHTML(w, r, topicsPage, map[string]any{
 		"Prefix": h.opts.Prefix, "Absolute": origin(r) + h.opts.Prefix, "Topics": rows, "Next": next, "Style": template.CSS(pageCSS),
 	})
 }
 
-func (h *Handler) writeHTML(w http.ResponseWriter, page *template.Template, data map[string]any) *Problem {
+func (h *Handler) writeHTML(w http.ResponseWriter, r *http.Request, page *template.Template, data map[string]any) *Problem {
 	var body bytes.Buffer
 	if err := page.Execute(&body, data); err != nil {
-		return problemOf(err)
+		return h.problem(r, err)
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -27,24 +28,19 @@ type op struct {
 	data  []byte // a JSON value; nil if missing
 }
 
-func (o *ops) read(ctx context.Context) {
-	for {
-		kind, data, err := o.session.read(ctx)
-		if err != nil {
-			return
-		}
-		if kind != websocket.Text {
-			_ = o.conn.Close(websocket.CloseUnsupportedData, "") // the client is gone if it fails
-			return
-		}
-		op, problem := parseOp(data)
-		if problem == nil {
-			problem = o.do(ctx, op)
-		}
-		if problem != nil && o.refuse(ctx, op.ref, problem) != nil {
-			return
-		}
+// take carries out a message, and answers it if it has a ref or a fault.
+func (o *ops) take(ctx context.Context, kind websocket.MessageType, data []byte) closing {
+	if kind != websocket.Text {
+		return closing{code: websocket.CloseUnsupportedData}
 	}
+	op, problem := parseOp(data)
+	if problem == nil {
+		problem = o.do(ctx, op)
+	}
+	if problem != nil {
+		o.refuse(ctx, op.ref, problem)
+	}
+	return closing{}
 }
 
 // parseOp reads a message. With a problem, the op has its ref if it had one.
@@ -81,6 +77,8 @@ func parseOp(data []byte) (op, *Problem) {
 		}
 		if *field, err = jsonscan.String(m.Value); err != nil {
 			problem = newProblem("bad-parameter", strconv.Quote(string(m.Key))+" is not a string.")
+		} else if field == &o.key && o.key == "" {
+			problem = newProblem("bad-parameter", `"key" is empty.`)
 		}
 	}
 	return o, problem
@@ -91,13 +89,15 @@ func (o *ops) do(ctx context.Context, op op) *Problem {
 	case "subscribe":
 		return o.subscribe(ctx, op)
 	case "unsubscribe":
-		return o.unsubscribe(ctx, op)
+		o.unsubscribe(ctx, op)
 	case "publish":
 		return o.publish(ctx, op)
 	case "ping":
-		return o.confirm(ctx, op.ref, "")
+		o.confirm(ctx, op.ref, "")
+	default:
+		return newProblem("bad-parameter", `"op" is none of subscribe, unsubscribe, publish and ping.`)
 	}
-	return newProblem("bad-parameter", `"op" is none of subscribe, unsubscribe, publish and ping.`)
+	return nil
 }
 
 func (o *ops) subscribe(ctx context.Context, op op) *Problem {
@@ -106,44 +106,45 @@ func (o *ops) subscribe(ctx context.Context, op op) *Problem {
 		return problemOf(err)
 	}
 	name := pattern.String()
-	if !slices.Contains(o.names, name) {
-		if len(o.names) >= o.handler.opts.MaxSubscriptions {
-			return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.names))+" subscriptions already.")
-		}
-		o.names = append(o.names, name)
+	o.forget(name)
+	if len(o.names) >= o.handler.opts.MaxSubscriptions {
+		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.names))+" subscriptions already.")
 	}
 	patterns := []topic.Pattern{pattern}
-	start, problem := o.handler.start(ctx, &reading{patterns: patterns, after: op.after})
-	if problem != nil {
-		return problem
+	start, err := o.handler.start(ctx, patterns, "", op.after)
+	if err != nil {
+		return o.problem(err)
 	}
-	at := start.Asked
-	if at == "" {
-		at = start.Cursor.String()
+	sel := topic.Selection{Name: name, Patterns: patterns, Start: start}
+	if op.ref != nil {
+		// By way of the hub: a client takes what follows for the subscription's.
+		sel.Opening = websocket.AppendMessage(nil, websocket.Text, appendOK(nil, op.ref, cmp.Or(start.Asked, start.Cursor.String())))
 	}
-	if problem := o.confirm(ctx, op.ref, at); problem != nil {
-		return problem
-	}
-	o.sub.Subscribe(topic.Selection{Name: name, Patterns: patterns, Start: start})
+	o.names = append(o.names, name)
+	o.sub.Subscribe(sel)
 	return nil
 }
 
-func (o *ops) unsubscribe(ctx context.Context, op op) *Problem {
-	if i := slices.Index(o.names, op.topic); i >= 0 {
+func (o *ops) unsubscribe(ctx context.Context, op op) {
+	o.forget(op.topic)
+	o.confirm(ctx, op.ref, "")
+}
+
+// forget ends a subscription, if there is one of that name. None of its events
+// follow.
+func (o *ops) forget(name string) {
+	if i := slices.Index(o.names, name); i >= 0 {
 		o.names = slices.Delete(o.names, i, i+1)
-		o.sub.Unsubscribe(op.topic)
+		o.sub.Unsubscribe(name)
 	}
-	return o.confirm(ctx, op.ref, "")
 }
 
 func (o *ops) publish(ctx context.Context, op op) *Problem {
 	if op.data == nil {
 		return newProblem("missing-data", `"data" is missing.`)
 	}
-	if op.key != "" {
-		if problem := checkKey(op.key); problem != nil {
-			return problem
-		}
+	if problem := checkKey(op.key); problem != nil {
+		return problem
 	}
 	draft, err := topic.DraftFromJSON(op.event, op.data)
 	if err != nil {
@@ -155,30 +156,34 @@ func (o *ops) publish(ctx context.Context, op op) *Problem {
 	drafts := []topic.Draft{draft}
 	id, err := o.handler.hub.Publish(ctx, op.topic, drafts, topic.NewKey(op.key, drafts))
 	if err != nil {
-		return problemOf(err)
+		return o.problem(err)
 	}
-	return o.confirm(ctx, op.ref, id.String())
-}
-
-// confirm answers an op that has a ref.
-func (o *ops) confirm(ctx context.Context, ref []byte, id string) *Problem {
-	if ref == nil {
-		return nil
-	}
-	o.answer = append(o.answer[:0], `{"op":"ok","ref":`...)
-	o.answer = append(o.answer, ref...)
-	if id != "" {
-		o.answer = append(o.answer, `,"id":`...)
-		o.answer = append(o.answer, marshal(id)...)
-	}
-	o.answer = append(o.answer, '}')
-	// If it fails, the connection is lost, and the next read says so.
-	_ = o.conn.Write(ctx, websocket.Text, o.answer)
+	o.confirm(ctx, op.ref, id.String())
 	return nil
 }
 
+// appendOK appends the answer to an op that has a ref. No id is none.
+func appendOK(dst, ref []byte, id string) []byte {
+	dst = append(dst, `{"op":"ok","ref":`...)
+	dst = append(dst, ref...)
+	if id != "" {
+		dst = append(dst, `,"id":`...)
+		dst = append(dst, marshal(id)...)
+	}
+	return append(dst, '}')
+}
+
+// confirm answers an op that has a ref.
+func (o *ops) confirm(ctx context.Context, ref []byte, id string) {
+	if ref == nil {
+		return
+	}
+	o.answer = appendOK(o.answer[:0], ref, id)
+	o.send(ctx)
+}
+
 // refuse answers an op that failed, with its ref if it has one.
-func (o *ops) refuse(ctx context.Context, ref []byte, p *Problem) error {
+func (o *ops) refuse(ctx context.Context, ref []byte, p *Problem) {
 	o.answer = append(o.answer[:0], `{"op":"error",`...)
 	if ref != nil {
 		o.answer = append(o.answer, `"ref":`...)
@@ -186,5 +191,11 @@ func (o *ops) refuse(ctx context.Context, ref []byte, p *Problem) error {
 		o.answer = append(o.answer, ',')
 	}
 	o.answer = append(p.appendMembers(o.answer), '}')
-	return o.conn.Write(ctx, websocket.Text, o.answer)
+	o.send(ctx)
+}
+
+// send sends the answer. If it fails, the connection is lost, and the next
+// read says so.
+func (o *ops) send(ctx context.Context) {
+	_ = o.conn.Write(ctx, websocket.Text, o.answer)
 }

@@ -1,8 +1,12 @@
 package view
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,16 +19,16 @@ const pageBytes = 8 << 20
 
 // A page is a JSON answer in the making (PROTOCOL.md §5.4).
 type page struct {
-	entries []*topic.Entry
-	cursor  topic.Cursor
-	more    bool
-	gap     *topic.Gap
-	asked   string // the cursor, for the gap
-	end     bool
+	events []*topic.Entry // ends of topics are none
+	cursor topic.Cursor
+	more   bool
+	gap    *topic.Gap
+	asked  string // the cursor, for the gap
+	end    bool
 }
 
 // empty reports whether a long-poll goes on waiting.
-func (p *page) empty() bool { return len(p.entries) == 0 && p.gap == nil && !p.end }
+func (p *page) empty() bool { return len(p.events) == 0 && p.gap == nil && !p.end }
 
 // poll answers with a page at once (PROTOCOL.md §5.5).
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
@@ -32,181 +36,213 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, rd *reading) *Pro
 	if err != nil {
 		return h.problem(r, err)
 	}
-	if r.Method == http.MethodGet && p.gap == nil && h.unchanged(w, r, rd, p.cursor) {
+	if r.Method != http.MethodPost && p.gap == nil && h.unchanged(r, rd) {
+		setPageHeader(w.Header(), r, rd, p)
+		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.writePage(w, r, rd, p)
+	writePage(w, r, rd, p)
 	return nil
 }
 
 // head answers with the newest id as ETag (PROTOCOL.md §5.14).
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	newest, err := h.hub.Log().Newest(r.Context(), rd.patterns, 1)
+	p, err := h.headPage(r.Context(), rd)
 	if err != nil {
 		return h.problem(r, err)
 	}
-	at := newest.Cursor
-	if len(newest.Entries) > 0 {
-		at = topic.Cursor{ID: newest.Entries[len(newest.Entries)-1].ID}
-	}
-	if h.unchanged(w, r, rd, at) {
+	setPageHeader(w.Header(), r, rd, p)
+	if p.gap == nil && h.unchanged(r, rd) {
+		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("ETag", etag(at))
+	w.Header()["Content-Type"] = isJSON
 	return nil
+}
+
+// headPage has the place of the newest event, and the gap of the request's own
+// cursor.
+func (h *Handler) headPage(ctx context.Context, rd *reading) (*page, error) {
+	if len(rd.patterns) == 0 {
+		return &page{cursor: h.hub.Now().Cursor}, nil
+	}
+	p, err := h.newest(ctx, rd, 1)
+	if err == nil && rd.hasCursor() {
+		var asked *page
+		if asked, err = h.page(ctx, rd); err == nil {
+			p.gap = asked.gap
+		}
+	}
+	return p, err
 }
 
 // longpoll holds the request until its page has something (PROTOCOL.md §5.6).
 func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	start, problem := h.start(r.Context(), rd)
-	if problem != nil {
-		return problem
+	ctx := r.Context()
+	start, err := h.start(ctx, rd.patterns, rd.lastEventID, rd.after)
+	if err != nil {
+		return h.problem(r, err)
 	}
-	p, err := h.pageAfter(r.Context(), rd, start)
-	// A client that has closed its side may still read: it gets the empty page.
-	if err == nil && p.empty() && rd.wait > 0 && h.hold(r, rd, p.cursor) {
-		p, err = h.pageAfter(r.Context(), rd, topic.Start{Cursor: p.cursor})
+	timeout := time.NewTimer(rd.wait)
+	defer timeout.Stop()
+	p, err := h.pageAfter(ctx, rd, start)
+	for held := rd.wait > 0; held && err == nil && p.empty(); {
+		held = h.hold(ctx, rd, p.cursor, timeout.C)
+		if ctx.Err() != nil {
+			break // who has closed his side may still read: he gets the empty page
+		}
+		p, err = h.pageAfter(ctx, rd, topic.Start{Cursor: p.cursor, Asked: start.Asked})
 	}
 	if err != nil {
 		return h.problem(r, err)
 	}
 	w.Header().Set("Preference-Applied", "wait="+strconv.FormatInt(int64(rd.wait/time.Second), 10))
-	h.writePage(w, r, rd, p)
+	writePage(w, r, rd, p)
 	return nil
 }
 
-// hold waits until there is something after the cursor, the time is over or
-// the server stops. It returns false if the client has closed its side.
-func (h *Handler) hold(r *http.Request, rd *reading, after topic.Cursor) bool {
+// hold waits until there is something after the cursor. It returns false if
+// the time is over, the server stops or the client has closed its side.
+func (h *Handler) hold(ctx context.Context, rd *reading, after topic.Cursor, timeout <-chan time.Time) bool {
 	sink := newHandoff()
 	sub := h.hub.Subscribe(sink, topic.Options{}, rd.selection(topic.Start{Cursor: after}))
 	defer sub.Close()
-	timeout := time.NewTimer(rd.wait)
-	defer timeout.Stop()
 	select {
 	case <-sink.filled:
-	case <-timeout.C:
+		return true
+	case <-timeout:
 	case <-h.draining:
-	case <-r.Context().Done():
-		return false
+	case <-ctx.Done():
 	}
-	return true
+	return false
 }
 
-// start resolves where the request begins (PROTOCOL.md §5.2).
-func (h *Handler) start(ctx context.Context, rd *reading) (topic.Start, *Problem) {
+// start resolves where a subscription begins (PROTOCOL.md §5.2).
+func (h *Handler) start(ctx context.Context, patterns []topic.Pattern, lastEventID, after string) (topic.Start, error) {
 	switch {
-	case rd.lastEventID != "":
-		return h.hub.After(rd.lastEventID), nil
-	case rd.after == "" || rd.after == "now":
+	case lastEventID != "":
+		return h.hub.After(lastEventID), nil
+	case after == "" || after == "now":
 		return h.hub.Now(), nil
-	case rd.after == "earliest":
-		start, err := h.hub.Earliest(ctx, rd.patterns)
-		if err != nil {
-			return start, problemOf(err)
-		}
-		return start, nil
+	case after == "earliest":
+		return h.hub.Earliest(ctx, patterns)
 	}
-	return h.hub.After(rd.after), nil
+	return h.hub.After(after), nil
 }
 
 // atEnd reports whether the request is for one topic that has ended at or
-// before its cursor.
-func (h *Handler) atEnd(rd *reading, start topic.Start) bool {
-	if !rd.oneTopic() || start.Cursor.Epoch == 0 {
+// before the cursor.
+func (h *Handler) atEnd(rd *reading, cursor topic.Cursor) bool {
+	if !rd.oneTopic() || cursor.Epoch == 0 {
 		return false
 	}
 	end, ok := h.hub.Log().Ended(rd.patterns[0].String())
-	return ok && start.Cursor.Seq >= end.Seq
+	return ok && cursor.Seq >= end.Seq
 }
 
 // page reads what a poll asks for: after its cursor, or else the newest.
 func (h *Handler) page(ctx context.Context, rd *reading) (*page, error) {
-	if rd.lastEventID != "" || rd.after != "" {
-		start, problem := h.start(ctx, rd)
-		if problem != nil {
-			return nil, problem
-		}
-		return h.pageAfter(ctx, rd, start)
+	if !rd.hasCursor() {
+		return h.newest(ctx, rd, rd.limit)
 	}
-	newest, err := h.hub.Log().Newest(ctx, rd.patterns, rd.limit)
+	start, err := h.start(ctx, rd.patterns, rd.lastEventID, rd.after)
 	if err != nil {
 		return nil, err
 	}
-	p := &page{entries: newest.Entries, cursor: newest.Cursor}
-	for size := 0; len(p.entries) > 1; {
-		for _, e := range p.entries {
-			size += len(e.Data)
-		}
-		if size <= pageBytes {
+	return h.pageAfter(ctx, rd, start)
+}
+
+// newest reads the last page of history.
+func (h *Handler) newest(ctx context.Context, rd *reading, limit int) (*page, error) {
+	newest, err := h.hub.Log().Newest(ctx, rd.patterns, limit)
+	if err != nil {
+		return nil, err
+	}
+	p := &page{cursor: newest.Cursor, end: h.atEnd(rd, newest.Cursor)}
+	size := 0
+	for _, e := range slices.Backward(newest.Entries) {
+		if size += len(e.Data); size > pageBytes && len(p.events) > 0 {
 			break
 		}
-		p.entries = p.entries[(len(p.entries)+1)/2:] // the newest half
-		size = 0
+		p.events = append(p.events, e)
 	}
-	if n := len(p.entries); n > 0 {
-		p.cursor = topic.Cursor{ID: p.entries[n-1].ID}
+	slices.Reverse(p.events)
+	if n := len(p.events); n > 0 {
+		p.cursor = topic.Cursor{ID: p.events[n-1].ID}
 	}
-	p.end = h.atEnd(rd, topic.Start{Cursor: newest.Cursor})
 	return p, nil
 }
 
+// pageAfter reads on until the page is full or the log is at its end.
 func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start) (*page, error) {
-	p := &page{cursor: start.Cursor, asked: start.Asked, more: true}
-	interests := []topic.Interest{{Patterns: rd.patterns, After: start.Cursor}}
-	limit := topic.Limit{Events: rd.limit, Bytes: pageBytes}
-	told := start.Cursor.Told
-	for p.more && limit.Events > 0 && limit.Bytes > 0 {
-		read, err := h.hub.Log().Read(ctx, interests, limit)
+	p := &page{asked: cmp.Or(start.Asked, start.Cursor.String())}
+	at, told, size := start.Cursor, start.Cursor.Told, 0
+	for more := true; more; {
+		// One event more than the page takes shows whether there are more.
+		limit := topic.Limit{Events: rd.limit + 1 - len(p.events), Bytes: pageBytes}
+		read, err := h.hub.Log().Read(ctx, []topic.Interest{{Patterns: rd.patterns, After: at}}, limit)
 		if err != nil {
 			return nil, err
 		}
-		for _, g := range read.Gaps {
-			p.gap = new(g)
-			interests[0].After, told = g.Cursor, g.Cursor.Told
+		if len(read.Gaps) > 0 {
+			if p.more = len(p.events) > 0; p.more {
+				return p, nil // retention overtook the reading: the next page tells
+			}
+			p.gap = &read.Gaps[0]
+			at, told = p.gap.Cursor, p.gap.Cursor.Told
 		}
 		for _, e := range read.Entries {
-			p.entries = append(p.entries, e)
-			limit.Events--
-			limit.Bytes -= len(e.Data)
+			if e.IsEnd() {
+				continue
+			}
+			size += len(e.Data)
+			if p.more = len(p.events) == rd.limit || size > pageBytes && len(p.events) > 0; p.more {
+				return p, nil
+			}
+			p.events = append(p.events, e)
+			p.cursor = topic.Cursor{Told: told}.Advance(e.ID)
 		}
-		if interests[0].After.Seq < read.Cursor.Seq {
-			interests[0].After = interests[0].After.Advance(read.Cursor.ID)
+		if at.Seq < read.Cursor.Seq {
+			at = at.Advance(read.Cursor.ID)
 		}
-		p.more = read.More
+		more = read.More
 	}
-	p.cursor = interests[0].After
-	if n := len(p.entries); n > 0 {
-		p.cursor = topic.Cursor{Told: told}.Advance(p.entries[n-1].ID)
+	if len(p.events) == 0 {
+		p.cursor = at
 	}
-	p.end = !p.more && h.atEnd(rd, topic.Start{Cursor: interests[0].After})
+	p.end = h.atEnd(rd, at)
 	return p, nil
 }
 
-// unchanged answers 304 if the log has nothing after an If-None-Match cursor
+// unchanged reports whether the log has nothing after an If-None-Match cursor
 // (PROTOCOL.md §5.7, RFC 9110 §13.1.2). The log decides: an older tag is still
 // good if only other topics moved.
-func (h *Handler) unchanged(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Cursor) bool {
+func (h *Handler) unchanged(r *http.Request, rd *reading) bool {
 	for tag := range entityTags(r.Header.Values("If-None-Match")) {
 		start := h.hub.After(tag)
-		if start.Cursor.Epoch == 0 {
-			continue
+		if start.Cursor.Epoch != 0 && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
+			return true
 		}
-		p, err := h.hub.Log().Read(r.Context(), []topic.Interest{{Patterns: rd.patterns, After: start.Cursor}}, topic.Limit{Events: 1, Bytes: 1})
-		if err != nil || p.More || len(p.Entries) > 0 || len(p.Gaps) > 0 {
-			continue
-		}
-		w.Header().Set("ETag", etag(at))
-		w.Header().Set("Cache-Control", "no-store")
-		if r.Method == http.MethodGet {
-			w.Header().Set("Link", nextLink(r, at))
-		}
-		w.WriteHeader(http.StatusNotModified)
-		return true
 	}
 	return false
+}
+
+// nothingAfter reports whether neither an event nor an end nor a loss lies
+// after the cursor. Without patterns, all topics count.
+func (h *Handler) nothingAfter(ctx context.Context, patterns []topic.Pattern, after topic.Cursor) bool {
+	if len(patterns) == 0 {
+		return after.ID == h.hub.Now().Cursor.ID
+	}
+	for {
+		read, err := h.hub.Log().Read(ctx, []topic.Interest{{Patterns: patterns, After: after}}, topic.Limit{Events: 1, Bytes: 1})
+		if err != nil || len(read.Entries) > 0 || len(read.Gaps) > 0 {
+			return false // an error: the page has told of it, or is good
+		}
+		if !read.More {
+			return true
+		}
+		after = after.Advance(read.Cursor.ID)
+	}
 }
 
 // entityTags yields the opaque tags of an If-None-Match list.
@@ -234,27 +270,35 @@ func entityTags(values []string) func(yield func(string) bool) {
 func etag(c topic.Cursor) string { return `"` + c.String() + `"` }
 
 // nextLink repeats the request's query with the page's cursor (RFC 8288).
-func nextLink(r *http.Request, c topic.Cursor) string {
-	q := r.URL.Query()
-	q.Set("after", c.String())
-	return "<?" + q.Encode() + `>; rel="next"`
+func nextLink(query url.Values, c topic.Cursor) string {
+	next := maps.Clone(query)
+	next.Set("after", c.String())
+	return "<?" + next.Encode() + `>; rel="next"`
 }
 
-func (h *Handler) writePage(w http.ResponseWriter, r *http.Request, rd *reading, p *page) {
+// setPageHeader sets the fields that a 304 has as the 200 would have them (RFC
+// 9110 §15.4.5).
+func setPageHeader(header http.Header, r *http.Request, rd *reading, p *page) {
+	header.Set("ETag", etag(p.cursor))
+	if r.Method != http.MethodGet {
+		return
+	}
+	header.Set("Link", nextLink(rd.query, p.cursor))
+	if rd.isHistory() && p.more && p.gap == nil { // the same as long as it is kept
+		header.Set("Cache-Control", "private, max-age=60")
+	}
+}
+
+func writePage(w http.ResponseWriter, r *http.Request, rd *reading, p *page) {
 	size := 128
-	for _, e := range p.entries {
+	for _, e := range p.events {
 		size += len(e.Data) + 160
 	}
 	body := append(make([]byte, 0, size), `{"events":[`...)
-	first := true
-	for _, e := range p.entries {
-		if e.IsEnd() {
-			continue
-		}
-		if !first {
+	for i, e := range p.events {
+		if i > 0 {
 			body = append(body, ',')
 		}
-		first = false
 		line := e.Encode(formLines)
 		body = append(body, line[:len(line)-1]...)
 	}
@@ -272,18 +316,14 @@ func (h *Handler) writePage(w http.ResponseWriter, r *http.Request, rd *reading,
 	body = append(body, '}')
 
 	header := w.Header()
-	header.Set("Content-Type", "application/json")
+	header["Content-Type"] = isJSON
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Cache-Control", "no-store")
-	if r.Method == http.MethodGet && rd.isHistory() && p.more && p.gap == nil {
-		header.Set("Cache-Control", "private, max-age=60") // history: the same as long as it is kept
-	}
-	header.Set("ETag", etag(p.cursor))
-	if r.Method == http.MethodGet {
-		header.Set("Link", nextLink(r, p.cursor))
-	}
+	setPageHeader(header, r, rd, p)
 	_, _ = w.Write(body) // an error means that the client is gone
 }
+
+// hasCursor reports whether the request says where its page begins.
+func (rd *reading) hasCursor() bool { return rd.lastEventID != "" || rd.after != "" }
 
 // isHistory reports whether the request names the place of its page in the log.
 func (rd *reading) isHistory() bool {

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -15,12 +16,9 @@ func (h *Handler) sse(w http.ResponseWriter, r *http.Request, rd *reading) *Prob
 	if rd.envelope {
 		form = formEnveloped
 	}
-	return h.follow(w, r, rd, follower{
-		media:    "text/event-stream",
-		form:     form,
-		opening:  sse.AppendRetry(nil, h.opts.Retry),
-		farewell: sse.AppendRetry(nil, h.opts.Retry),
-	})
+	// Another time for each client, so that not all come back at once.
+	retry := h.opts.Retry + rand.N(h.opts.Retry)
+	return h.follow(w, r, rd, follower{media: "text/event-stream", form: form, farewell: sse.AppendRetry(nil, retry)})
 }
 
 // stream answers with one JSON event per line (PROTOCOL.md §5.10).
@@ -32,16 +30,15 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, rd *reading) *P
 type follower struct {
 	media    string
 	form     topic.Form
-	opening  []byte // before anything else
 	farewell []byte // when the server stops
 }
 
 func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f follower) *Problem {
-	start, problem := h.start(r.Context(), rd)
-	if problem != nil {
-		return problem
+	start, err := h.start(r.Context(), rd.patterns, rd.lastEventID, rd.after)
+	if err != nil {
+		return h.problem(r, err)
 	}
-	if h.atEnd(rd, start) {
+	if h.atEnd(rd, start.Cursor) {
 		w.WriteHeader(http.StatusNoContent) // the only thing that stops an EventSource
 		return nil
 	}
@@ -50,7 +47,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no")
 	out := responseStream{w: w, rc: http.NewResponseController(w), timeout: h.opts.WriteTimeout}
-	if err := out.write(f.opening); err != nil { // sends the header, too
+	if out.write() != nil { // sends the header
 		return nil // the client is gone
 	}
 	defer out.release()
@@ -61,10 +58,11 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	for {
 		select {
 		case <-sink.filled:
-			if err := out.write(sink.batch.Chunks...); err != nil {
+			if out.write(sink.batch.Chunks...) != nil {
 				return nil
 			}
-			if sink.batch.End != nil {
+			if end := sink.batch.End; end != nil {
+				h.problem(r, end) // logs a fault of ours: the header has been sent
 				return nil
 			}
 			sink.release()
@@ -78,53 +76,53 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	}
 }
 
-// responseStream writes an answer piece by piece, each within a time limit of
-// its own.
+// responseStream writes an answer piece by piece. Each has a time limit of its
+// own: only who takes nothing is cut, not who is slow (PROTOCOL.md §5.17).
 type responseStream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	timeout time.Duration
 }
 
-// joined lends buffers in which the chunks of a batch become one write.
-var joined = sync.Pool{New: func() any { return new([]byte) }}
+// A piece is what a client must take within the time limit.
+type piece [16 << 10]byte
 
+// pieces are lent while the chunks of a batch become few writes.
+var pieces = sync.Pool{New: func() any { return new(piece) }}
+
+// write sends the chunks. Without any, it sends the header.
 func (s *responseStream) write(chunks ...[]byte) error {
+	if len(chunks) == 1 && len(chunks[0]) <= len(piece{}) {
+		return s.send(chunks[0])
+	}
+	buf := pieces.Get().(*piece)
+	defer pieces.Put(buf)
+	n := 0
+	for _, c := range chunks {
+		for len(c) > 0 {
+			taken := copy(buf[n:], c)
+			c, n = c[taken:], n+taken
+			if n < len(buf) {
+				continue
+			}
+			if err := s.send(buf[:]); err != nil {
+				return err
+			}
+			n = 0
+		}
+	}
+	return s.send(buf[:n])
+}
+
+func (s *responseStream) send(p []byte) error {
 	if err := s.rc.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
 		return err
 	}
-	if len(chunks) == 1 {
-		if _, err := s.w.Write(chunks[0]); err != nil {
-			return err
-		}
-		return s.rc.Flush()
-	}
-	buf := joined.Get().(*[]byte)
-	defer joined.Put(buf)
-	*buf = (*buf)[:0]
-	for _, c := range chunks {
-		if len(*buf) > 0 && len(*buf)+len(c) > maxJoined {
-			if _, err := s.w.Write(*buf); err != nil {
-				return err
-			}
-			*buf = (*buf)[:0]
-		}
-		if len(c) >= maxJoined {
-			if _, err := s.w.Write(c); err != nil {
-				return err
-			}
-			continue
-		}
-		*buf = append(*buf, c...)
-	}
-	if _, err := s.w.Write(*buf); err != nil {
+	if _, err := s.w.Write(p); err != nil {
 		return err
 	}
 	return s.rc.Flush()
 }
-
-// maxJoined bounds the pooled buffers.
-const maxJoined = 64 << 10
 
 // release lifts the time limit, for the connection's next request.
 func (s *responseStream) release() {

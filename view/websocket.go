@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -22,9 +21,9 @@ const closeGap websocket.CloseCode = 4410
 func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
 	var start topic.Start
 	if len(rd.patterns) > 0 { // fixed before the 101 is sent
-		var problem *Problem
-		if start, problem = h.start(r.Context(), rd); problem != nil {
-			return problem
+		var err error
+		if start, err = h.start(r.Context(), rd.patterns, rd.lastEventID, rd.after); err != nil {
+			return h.problem(r, err)
 		}
 	}
 	opts := &websocket.AcceptOptions{
@@ -48,7 +47,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	}
 	conn.SetReadIdle(h.opts.Ping + h.opts.Ping/2)
 
-	s := &session{handler: h, conn: conn, sink: newHandoff(), rd: rd, gone: make(chan struct{})}
+	s := &session{handler: h, r: r, rd: rd, conn: conn, sink: newHandoff(), greeted: make(chan struct{}), refused: make(chan closing, 1), gone: make(chan struct{})}
 	if conn.Subprotocol() == subprotocol {
 		var selections []topic.Selection
 		for _, p := range rd.patterns {
@@ -56,7 +55,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 			s.names = append(s.names, p.String())
 		}
 		s.sub = h.hub.Subscribe(s.sink, topic.Options{Form: formEnvelopes, Signals: true, Named: true}, selections...)
-		s.run((&ops{session: s}).read)
+		s.run((&ops{session: s}).take)
 		return nil
 	}
 	conn.SetReadLimit(h.opts.MaxEventBytes)
@@ -65,7 +64,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 		o.Form, o.EndAtGap = formEnvelopes, false
 	}
 	s.sub = h.hub.Subscribe(s.sink, o, rd.selection(start))
-	s.run(s.readRaw)
+	s.run(s.publish)
 	return nil
 }
 
@@ -73,120 +72,138 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 // the hub gives, another one reads what the client says.
 type session struct {
 	handler *Handler
+	r       *http.Request
+	rd      *reading
 	conn    *websocket.Conn
 	sink    *handoff
 	sub     *topic.Subscriber
-	rd      *reading
-	names   []string // of the first subscriptions
+	names   []string // of the subscriptions of duplex.v1; the reader's
 	writing atomic.Bool
+	greeted chan struct{} // closed when the first batch was written
+	refused chan closing  // what the client has sent is a reason to close
 	gone    chan struct{} // closed when the reader has ended
 }
 
+// A closing is what to close a connection with. The zero closing means that
+// there is nobody to tell.
+type closing struct {
+	code   websocket.CloseCode
+	reason string
+}
+
 // run returns when the connection is over and both goroutines have ended.
-func (s *session) run(read func(context.Context)) {
+func (s *session) run(take func(context.Context, websocket.MessageType, []byte) closing) {
 	ctx, cancel := context.WithCancel(context.Background()) // the request's is not ours
 	var reader sync.WaitGroup
 	reader.Go(func() { // Ends when the connection does. Joined below.
 		defer close(s.gone)
-		read(ctx)
+		s.read(ctx, take)
 	})
-	code, reason := s.write(ctx)
+	end := s.write(ctx)
 	s.sub.Close()
-	if code != 0 {
-		_ = s.conn.Close(code, reason) // the client is gone if it fails
+	if end.code != 0 {
+		_ = s.conn.Close(end.code, end.reason) // the client is gone if it fails
 	}
 	s.conn.CloseNow()
 	cancel()
 	reader.Wait()
 }
 
-// write gives the connection what comes, and returns with what to close it. 0
-// means that there is nobody to tell.
-func (s *session) write(ctx context.Context) (websocket.CloseCode, string) {
-	for {
+// write gives the connection what comes, and returns with what to close it.
+func (s *session) write(ctx context.Context) closing {
+	for first := true; ; first = false {
 		select {
 		case <-s.sink.filled:
-			if len(s.sink.batch.Chunks) > 0 {
-				s.writing.Store(true)
-				err := s.conn.WriteFrames(ctx, s.sink.batch.Chunks...)
-				s.writing.Store(false)
-				if err != nil {
-					return 0, ""
-				}
-			}
-			if end := s.sink.batch.End; end != nil {
-				return closeFor(end)
-			}
-			s.sink.release()
-			s.sub.Writable()
+		case end := <-s.refused:
+			return end
 		case <-s.handler.draining:
-			return websocket.CloseGoingAway, "shutting-down"
+			return closing{websocket.CloseGoingAway, "shutting-down"}
 		case <-s.gone:
-			return 0, ""
+			return closing{}
 		}
+		if len(s.sink.batch.Chunks) > 0 {
+			s.writing.Store(true)
+			err := s.conn.WriteFrames(ctx, s.sink.batch.Chunks...)
+			s.writing.Store(false)
+			if err != nil {
+				return closing{}
+			}
+		}
+		if first {
+			close(s.greeted)
+		}
+		if end := s.sink.batch.End; end != nil {
+			return s.closingFor(end)
+		}
+		s.sink.release()
+		s.sub.Writable()
 	}
 }
 
-// closeFor says how a connection ends that the hub has given its last batch.
-func closeFor(end error) (websocket.CloseCode, string) {
+// closingFor says how a connection ends that the hub has given its last batch.
+func (s *session) closingFor(end error) closing {
 	if errors.Is(end, topic.ErrEnded) {
-		return websocket.CloseNormal, "end"
+		return closing{websocket.CloseNormal, "end"}
 	}
 	if gap, ok := errors.AsType[*topic.GapError](end); ok {
 		if gap.Oldest.Seq == 0 {
-			return closeGap, ""
+			return closing{code: closeGap}
 		}
-		return closeGap, gap.Oldest.String()
+		return closing{closeGap, gap.Oldest.String()}
 	}
 	if errors.Is(end, topic.ErrClosed) {
-		return websocket.CloseGoingAway, "shutting-down"
+		return closing{websocket.CloseGoingAway, "shutting-down"}
 	}
-	return websocket.CloseInternalError, problemOf(end).Type
+	return closing{websocket.CloseInternalError, s.problem(end).Type}
 }
 
-// read returns the next message. A client that was silent for too long is
-// gone, unless it is still taking a write, which has a time limit of its own.
-func (s *session) read(ctx context.Context) (websocket.MessageType, []byte, error) {
+func (s *session) problem(err error) *Problem { return s.handler.problem(s.r, err) }
+
+// read hands on what the client says, until there is a reason to close. Then
+// it goes on, so that the answer to the close arrives. Nothing is read before
+// the first signal is sent: the answer to an op would come before it
+// (PROTOCOL.md §8.3).
+func (s *session) read(ctx context.Context, take func(context.Context, websocket.MessageType, []byte) closing) {
+	select {
+	case <-s.greeted:
+	case <-ctx.Done():
+		return
+	}
+	refused := false
 	for {
 		kind, data, err := s.conn.Read(ctx)
 		if errors.Is(err, websocket.ErrIdle) && s.writing.Load() {
-			continue
+			continue // silent, but still taking a write, which has its own time limit
 		}
-		return kind, data, err
-	}
-}
-
-// readRaw publishes each message to the URL's topic (PROTOCOL.md §8.2).
-func (s *session) readRaw(ctx context.Context) {
-	for {
-		kind, data, err := s.read(ctx)
 		if err != nil {
 			return
 		}
-		draft := topic.Draft{Media: "text/plain", Data: data, Kind: topic.Text}
-		if kind == websocket.Binary {
-			draft.Media, draft.Kind = "application/octet-stream", topic.Binary
+		if refused {
+			continue
 		}
-		if problem := s.publish(ctx, draft); problem != nil {
-			code := websocket.ClosePolicyViolation
-			if problem.Status >= http.StatusInternalServerError {
-				code = websocket.CloseInternalError
-			}
-			_ = s.conn.Close(code, problem.Type) // the client is gone if it fails
-			return
+		if end := take(ctx, kind, data); end.code != 0 {
+			s.refused <- end
+			refused = true
 		}
 	}
 }
 
-func (s *session) publish(ctx context.Context, draft topic.Draft) *Problem {
-	if len(s.rd.patterns) != 1 || !s.rd.patterns[0].Literal() {
-		return newProblem("bad-topic", "A pattern cannot be published to.")
+// publish publishes a message to the URL's topic (PROTOCOL.md §8.2). A pattern
+// is refused like any name that cannot be published to.
+func (s *session) publish(ctx context.Context, kind websocket.MessageType, data []byte) closing {
+	draft := topic.Draft{Media: "text/plain", Data: data, Kind: topic.Text}
+	if kind == websocket.Binary {
+		draft.Media, draft.Kind = "application/octet-stream", topic.Binary
 	}
 	_, err := s.handler.hub.Publish(ctx, s.rd.patterns[0].String(), []topic.Draft{draft}, topic.Key{})
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		return problemOf(err)
+	if err == nil {
+		return closing{}
 	}
-	return nil
+	problem := s.problem(err)
+	if problem.Status >= http.StatusInternalServerError {
+		return closing{websocket.CloseInternalError, problem.Type}
+	}
+	return closing{websocket.ClosePolicyViolation, problem.Type}
 }
 
 // handshakeProblem tells in our own words what is wrong with a handshake.

@@ -66,6 +66,9 @@ function paint() {
   $("count").textContent = `${shown} events`;
 }
 
+// The server knows neither the reader's clock nor his habits.
+for (const time of document.querySelectorAll("time")) time.textContent = new Date(time.dateTime).toLocaleTimeString();
+
 class Ended extends Error {}
 
 const transports = {
@@ -84,44 +87,30 @@ const transports = {
       signal.onabort = () => socket.close();
     });
   },
-  sse(open, signal) {
-    return new Promise((_, fail) => {
-      const source = new EventSource(withQuery({ after: cursor, as: "sse", envelope: "" }));
-      const get = ({ data }) => {
-        open();
-        take(JSON.parse(data));
-      };
-      // An EventSource hears only the types that it is told.
-      for (const type of ["message", "$ping", "$gap"]) source.addEventListener(type, get);
-      source.addEventListener("$end", (message) => {
-        get(message);
-        source.close();
-        fail(new Ended());
-      });
-      source.onerror = () => {
-        source.close();
-        fail(new Error("the stream ended"));
-      };
-      signal.onabort = () => source.close();
-    });
-  },
-  async stream(open, signal) {
-    const response = await fetch(withQuery({ after: cursor, as: "stream" }), { signal, cache: "no-store" });
-    if (response.status === 204) throw new Ended();
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let rest = ""; ; ) {
-      const { value, done } = await reader.read();
-      if (done) throw new Error("the stream ended");
-      open();
-      const lines = (rest + value).split("\n");
-      rest = lines.pop();
-      for (const text of lines) take(JSON.parse(text));
-    }
-  },
+  // Not by an EventSource, which hears only the types of events that it is told.
+  sse: (open, signal) => lines(open, signal, { as: "sse", envelope: "" }, "data: "),
+  stream: (open, signal) => lines(open, signal, { as: "stream" }, ""),
   longpoll: (open, signal) => pages(open, signal, { as: "longpoll", wait: 25 }, 0),
   poll: (open, signal) => pages(open, signal, { as: "poll" }, 2000),
 };
+
+// lines takes the JSON of each line that begins with the mark.
+async function lines(open, signal, query, mark) {
+  const response = await fetch(withQuery({ ...query, after: cursor }), { signal, cache: "no-store" });
+  if (response.status === 204) throw new Ended();
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("the stream ended");
+    open();
+    const all = (rest + value).split("\n");
+    rest = all.pop();
+    for (const text of all) {
+      if (text !== "" && text.startsWith(mark)) take(JSON.parse(text.slice(mark.length)));
+    }
+  }
+}
 
 async function pages(open, signal, query, pause) {
   for (;;) {
@@ -149,7 +138,8 @@ $("transport").onchange = () => chosen.abort();
 // until it fails.
 async function run() {
   for (let failures = 0; ; ) {
-    const names = $("transport").value ? [$("transport").value] : ["websocket", "sse", "longpoll"];
+    const wanted = $("transport").value;
+    const names = wanted ? [wanted] : ["websocket", "sse", "longpoll"];
     for (const name of names) {
       chosen = new AbortController();
       let opened = false;
@@ -175,7 +165,7 @@ async function run() {
         clearTimeout(late);
         chosen.abort();
       }
-      if (opened) break;
+      if (opened || $("transport").value !== wanted) break;
     }
     await sleep(Math.min(10000, 250 * 2 ** failures++) * (0.5 + Math.random() / 2));
   }
