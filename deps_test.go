@@ -19,11 +19,16 @@ var arrows = map[string][]string{
 	"topic/memlog":      {"topic"},
 	"topic/logtest":     {"topic"},
 	"topic":             {"internal/jsonscan"},
-	"websocket":         {"websocket/wire"},
+	"websocket":         {"websocket/wire", "internal/poller"},
 	"websocket/wire":    {},
+	"websocket/h2":      {"websocket/h2/internal/xconnect"},
 	"sse":               {},
 	"internal/jsonscan": {},
+	"internal/poller":   {},
+	"internal/load":     {"websocket/wire"},
 	"e2e":               {},
+
+	"websocket/h2/internal/xconnect": {},
 }
 
 // alone are the packages that others import for themselves: beside the
@@ -31,10 +36,12 @@ var arrows = map[string][]string{
 var alone = map[string][]string{
 	"topic":             {},
 	"topic/memlog":      {},
-	"websocket":         {"golang.org/x/sys"},
+	"websocket":         {"golang.org/x/sys", "github.com/klauspost/compress"},
 	"websocket/wire":    {},
 	"sse":               {},
 	"internal/jsonscan": {},
+	"internal/poller":   {"golang.org/x/sys"},
+	"internal/load":     {"golang.org/x/sys"},
 }
 
 // pure are the packages that must not reach the network, the clock's waiting
