@@ -1,0 +1,30 @@
+package poller
+
+import "time"
+
+const (
+	defaultWriteTimeout = 30 * time.Second
+	defaultCloseTimeout = 5 * time.Second
+	defaultMaxPending   = 1 << 20
+)
+
+func (l *Limits) writeTimeout() time.Duration {
+	if l == nil || l.WriteTimeout == 0 {
+		return defaultWriteTimeout
+	}
+	return max(l.WriteTimeout, 0)
+}
+
+func (l *Limits) closeTimeout() time.Duration {
+	if l == nil || l.CloseTimeout <= 0 {
+		return defaultCloseTimeout
+	}
+	return l.CloseTimeout
+}
+
+func (l *Limits) maxPending() int {
+	if l == nil || l.MaxPending <= 0 {
+		return defaultMaxPending
+	}
+	return l.MaxPending
+}

@@ -1,0 +1,61 @@
+package poller
+
+import (
+	"errors"
+	"time"
+)
+
+// A Handler is told what happens to a connection. Its methods are called by
+// the connection's loop, one at a time, and must not block or panic.
+type Handler interface {
+	// Data gives bytes that have arrived. They may be changed, but only until
+	// Data returns.
+	Data(c *Conn, p []byte)
+	// Drained says that everything a Write had left pending was sent.
+	Drained(c *Conn)
+	// Alarm says that the time set by SetAlarm is over.
+	Alarm(c *Conn)
+	// Closed says that the connection is over, and is the last call. The error
+	// is net.ErrClosed after Close, Abort or Poller.Close; io.EOF if the peer
+	// ended it in order; ErrIdle or ErrStalled; or what the kernel said.
+	Closed(c *Conn, err error)
+}
+
+// Limits bound what a connection may use. They are read while connections use
+// them, and must not be changed then.
+type Limits struct {
+	// WriteTimeout ends a connection with ErrStalled if bytes are pending and
+	// the kernel takes none of them for so long. It takes more only once the
+	// peer has acknowledged a good part of the send buffer, so a peer cannot
+	// go on with a byte now and then. Zero is 30 s, negative is no limit.
+	WriteTimeout time.Duration
+
+	// CloseTimeout is how long Close waits for what is pending to be sent and
+	// for the peer to close its side. Zero or less is 5 s.
+	CloseTimeout time.Duration
+
+	// MaxPending bounds the bytes that are kept for a slow peer: a Write that
+	// would go beyond it is refused with ErrFull. While nothing is pending, a
+	// Write of any size is taken. Zero or less is 1 MiB.
+	MaxPending int
+
+	// SendBuffer bounds what the kernel keeps for a slow peer, in bytes (it
+	// doubles the value for its own use). Zero leaves it to the kernel, which
+	// may take some MiB.
+	SendBuffer int
+}
+
+// Resolution is the grain of all time limits: none ends early, and none later
+// than two grains after its time.
+const Resolution = 100 * time.Millisecond
+
+var (
+	// ErrFull refuses a Write because too much is pending.
+	ErrFull = errors.New("poller: too much is pending")
+	// ErrIdle ends a connection on which nothing arrived for the time set by
+	// SetIdle.
+	ErrIdle = errors.New("poller: nothing was received for too long")
+	// ErrStalled ends a connection whose peer did not read for
+	// Limits.WriteTimeout.
+	ErrStalled = errors.New("poller: the peer has not read for too long")
+)
