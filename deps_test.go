@@ -28,7 +28,9 @@ var arrows = map[string][]string{
 	"internal/load":     {"websocket/wire"},
 	"e2e":               {},
 
-	"websocket/h2/internal/xconnect": {},
+	"websocket/h2/internal/xconnect":      {},
+	"websocket/conformance":               {"websocket/wire"},
+	"websocket/conformance/cmd/wsconform": {"websocket/conformance"},
 }
 
 // alone are the packages that others import for themselves: beside the

@@ -32,7 +32,8 @@ type AcceptOptions struct {
 
 // Accept answers an opening handshake (RFC 6455 §4.2) and takes the connection over from
 // net/http. Header fields that were set on w are sent with the answer, as far as they are not the
-// handshake's own.
+// handshake's own. The handshake may also be an extended CONNECT over HTTP/2 (RFC 8441), which
+// package h2 has net/http offer, or over HTTP/3 (RFC 9220) from quic-go: see below.
 //
 // If the request is refused, Accept has answered it, and the error is a [*HandshakeError]. The
 // connection has to be closed by [Conn.Close] or [Conn.CloseNow]; http.Server.Shutdown does not
@@ -42,6 +43,18 @@ type AcceptOptions struct {
 // A handler that leaves the connection to a goroutine of its own and returns gives back what
 // net/http holds for it, several times of what an idle connection needs. Clients that are slow
 // with their handshake are for http.Server.ReadHeaderTimeout.
+//
+// Over HTTP/2 and HTTP/3 the connection is the stream of one request, and lasts no longer than
+// its context: the handler must not return before the connection is over. If it leaves the
+// connection to other goroutines, let it wait for [Conn.Done] and then call [Conn.CloseNow],
+// which waits for a write that is under way. The peer sees the end when the handler returns. The
+// method is CONNECT, which a pattern of http.ServeMux that begins with GET does not match.
+//
+// The streams of an HTTP/2 connection share more than its address, and http.HTTP2Config has the
+// limits. So that messages that are not read hold up no other stream, let
+// MaxReceiveBufferPerConnection be several times MaxReceiveBufferPerStream. A time limit of a
+// write ends it while it waits for its stream, but not while nothing can be written to the
+// connection: that is for WriteByteTimeout.
 func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn, error) {
 	if opts == nil {
 		opts = &AcceptOptions{}
@@ -50,6 +63,21 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 	if refusal != nil {
 		return nil, refuse(w, r, opts, refusal)
 	}
+	granted := *opts
+	granted.deflate, handshake.extensions = acceptDeflate(r.Header, opts.Compression)
+	accept := acceptUpgrade
+	if r.ProtoMajor > 1 {
+		accept = acceptConnect
+	}
+	c, err := accept(w, r, handshake, &granted)
+	if err != nil {
+		granted.deflate.release()
+	}
+	return c, err
+}
+
+// acceptUpgrade answers an upgrade from HTTP/1.1 that was found good.
+func acceptUpgrade(w http.ResponseWriter, r *http.Request, handshake *Handshake, opts *AcceptOptions) (*Conn, error) {
 	conn, stream, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, refuse(w, r, opts, &HandshakeError{
@@ -104,6 +132,9 @@ func appendSwitch(header http.Header, handshake *Handshake) []byte {
 		"Sec-WebSocket-Accept: " + handshake.Accept + "\r\n")
 	if handshake.Subprotocol != "" {
 		b.WriteString("Sec-WebSocket-Protocol: " + handshake.Subprotocol + "\r\n")
+	}
+	if handshake.extensions != "" {
+		b.WriteString("Sec-WebSocket-Extensions: " + handshake.extensions + "\r\n")
 	}
 	header.WriteSubset(&b, ownFields) // a bytes.Buffer takes everything
 	b.WriteString("\r\n")

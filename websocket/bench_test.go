@@ -104,3 +104,81 @@ func BenchmarkWriteFrames(b *testing.B) {
 		})
 	}
 }
+
+// jsonMessage has 4 KiB.
+func jsonMessage() []byte {
+	var b []byte
+	for i := 0; len(b) < 4<<10; i++ {
+		b = fmt.Appendf(b, `{"id":%d,"name":"user-%d","email":"u%d@example.com","active":%v,"score":%d.%d},`, i, i*7919%10007, i*31%977, i%3 == 0, i*37%101, i%10)
+	}
+	return b[:4<<10]
+}
+
+// BenchmarkEchoJSON reads a message of 4 KiB and writes it.
+func BenchmarkEchoJSON(b *testing.B) {
+	message := jsonMessage()
+	for name, form := range map[string]FrameForm{"plain": {}, "compressed": newFrameForm(&Compression{}, 15)} {
+		b.Run(name, func(b *testing.B) {
+			frame := form.AppendMessage(nil, Text, message)
+			h, n, _ := wire.ParseHeader(frame)
+			payload := frame[n:]
+			h.Masked, h.Key = true, 0x12345678
+			h.Key.Mask(payload)
+			options := Options{MessageTimeout: -1}
+			if form.Compressed() {
+				options.deflate = newDeflate(&Compression{}, alone, wire.Server, 0)
+			}
+			c := newConn(&loop{data: append(wire.AppendHeader(nil, h), payload...)}, wire.Server, "", options, nil)
+			var got []byte
+			b.SetBytes(int64(len(message)))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, got, _ = c.ReadAppend(context.Background(), got[:0])
+				c.Write(context.Background(), Text, got)
+			}
+		})
+	}
+}
+
+// BenchmarkBroadcast sends a message of 4 KiB to 1,000 connections.
+func BenchmarkBroadcast(b *testing.B) {
+	message := jsonMessage()
+	for name, k := range map[string]*Compression{"plain": nil, "compressed": {}} {
+		b.Run(name, func(b *testing.B) {
+			connections := make([]*Conn, 1000)
+			for i := range connections {
+				var options Options
+				if k != nil {
+					options.deflate = newDeflate(k, alone, wire.Server, 0)
+				}
+				connections[i] = newConn(&loop{}, wire.Server, "", options, nil)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				prepared, _ := Prepare(Text, message)
+				for _, c := range connections {
+					c.WritePrepared(context.Background(), prepared)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkPack(b *testing.B) {
+	message := jsonMessage()
+	for _, bits := range []int{15, 10} {
+		for _, history := range []int{0, 4 << 10, 32 << 10} {
+			b.Run(fmt.Sprintf("%d bits, %d bytes before", bits, history), func(b *testing.B) {
+				d := newDeflate(&Compression{}, wire.Deflate{ServerMaxWindowBits: bits}, wire.Server, 0)
+				d.remember(repeat(message, history/len(message)))
+				out := borrowPacked()
+				b.SetBytes(int64(len(message)))
+				b.ReportAllocs()
+				for b.Loop() {
+					d.form.pack(out, d.history, message, true, len(message)-1)
+				}
+				b.ReportMetric(float64(len(out.b)), "bytes")
+			})
+		}
+	}
+}

@@ -29,7 +29,8 @@ type Conn struct {
 	conn        net.Conn
 	role        wire.Role
 	subprotocol string
-	tcp         bool // conn takes several buffers in one system call
+	deflate     *deflate // nil if messages are not compressed
+	tcp         bool     // conn takes several buffers in one system call
 
 	observe        func(FrameEvent)
 	writeTimeout   time.Duration
@@ -64,6 +65,7 @@ func newConn(conn net.Conn, role wire.Role, subprotocol string, options Options,
 		conn:           conn,
 		role:           role,
 		subprotocol:    subprotocol,
+		deflate:        options.deflate,
 		observe:        options.Observe,
 		writeTimeout:   options.WriteTimeout,
 		messageTimeout: options.MessageTimeout,
@@ -75,7 +77,11 @@ func newConn(conn net.Conn, role wire.Role, subprotocol string, options Options,
 	}
 	_, c.tcp = conn.(*net.TCPConn)
 	c.readLimit.Store(options.ReadLimit)
-	c.in.init(conn, role, options.ReadLimit, early)
+	c.in.init(conn, wire.Config{
+		Role:            role,
+		MaxMessageBytes: options.ReadLimit,
+		Inflation:       options.deflate.inflation(role),
+	}, early)
 	c.keepAlive(options.Keepalive)
 	return c
 }
@@ -88,6 +94,10 @@ func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 
 // RemoteAddr gives the address of the peer, or of a proxy before it.
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// Done gives a channel that is closed when the connection is over: a handler that left it to other
+// goroutines can wait for it. That a peer is gone is noticed by who reads or writes.
+func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // SetReadLimit changes [Options].ReadLimit, from the next message on. Zero or less is no limit.
 func (c *Conn) SetReadLimit(bytes int64) { c.readLimit.Store(bytes) }
@@ -103,6 +113,7 @@ func (c *Conn) end(err error) error {
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err
+		c.deflate.release()
 		close(c.done)
 	}
 	err = c.err
@@ -137,6 +148,9 @@ func (c *Conn) enter(ctx context.Context, g *gate) error {
 	return err
 }
 
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
 // interruption stops an operation of a net.Conn when a context ends.
 type interruption struct {
 	stop func() bool
@@ -148,7 +162,7 @@ type interruption struct {
 func interrupt(ctx context.Context, setDeadline func(time.Time) error) interruption {
 	over := make(chan struct{})
 	return interruption{over: over, stop: context.AfterFunc(ctx, func() {
-		setDeadline(time.Unix(1, 0))
+		setDeadline(longAgo)
 		close(over)
 	})}
 }

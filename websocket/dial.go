@@ -50,6 +50,12 @@ type DialOptions struct {
 	// TLS is the configuration for wss. If nil, the default one is used.
 	TLS *tls.Config
 
+	// HTTP2, if not nil, makes the connection a stream of one over HTTP/2 (RFC 8441), which all
+	// share that use the same transport for the same server. Its Protocols must hold HTTP2 for wss,
+	// UnencryptedHTTP2 for ws, and not HTTP1. TLS, Proxy and NetDial are not used: the transport
+	// has its own. It holds a buffer of up to 512 KiB for each stream.
+	HTTP2 *http.Transport
+
 	// Proxy gives the proxy for a request, or a nil URL for none. HTTP proxies ("http", "https")
 	// are asked to CONNECT, also for ws; "socks5" and "socks5h" are the same: the proxy resolves
 	// names. If nil, http.ProxyFromEnvironment is used.
@@ -62,6 +68,9 @@ type DialOptions struct {
 // Dial connects to the WebSocket at a ws, wss, http or https URL (RFC 6455 §4.1). User and
 // password in the URL are sent as basic authentication. The context bounds the dialling, not the
 // connection.
+//
+// A server that does not take WebSockets over HTTP/2 gives a [*HandshakeError] with the Field
+// ":protocol"; there is no way back to HTTP/1.1 but to dial again without [DialOptions].HTTP2.
 //
 // If a server has answered, its response is returned, even with an error, with at most 1 KiB of
 // its body. An answer that is not a handshake gives a [*HandshakeError].
@@ -176,28 +185,45 @@ func (d *dialer) dial(ctx context.Context, u *url.URL) (*Conn, *http.Response, e
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := d.connect(ctx, request)
-	if err != nil {
-		return nil, nil, fmt.Errorf("websocket: dial %s: %w", u.Redacted(), err)
+	offered := offerDeflate(d.Compression)
+	offered.offer(request.Header)
+	open := d.openUpgrade
+	if d.HTTP2 != nil {
+		open = d.openConnect
 	}
-	var early []byte
-	var response *http.Response
-	err = withContext(ctx, conn, func() error {
-		response, early, err = exchange(conn, request)
-		return err
-	})
+	conn, response, early, err := open(ctx, request)
 	if response != nil && d.Jar != nil {
 		d.Jar.SetCookies(u, response.Cookies())
 	}
 	if err == nil {
 		err = checkResponse(response, key, d.Subprotocols)
 	}
+	options := d.Options
+	if err == nil {
+		options.deflate, err = offered.agree(response, d.Compression)
+	}
 	if err != nil {
-		conn.Close()
+		offered.release()
+		if conn != nil {
+			conn.Close()
+		}
 		return nil, response, err
 	}
 	subprotocol := response.Header.Get("Sec-WebSocket-Protocol")
-	return newConn(conn, wire.Client, subprotocol, d.Options, early), response, nil
+	return newConn(conn, wire.Client, subprotocol, options, early), response, nil
+}
+
+// openUpgrade sends the request over HTTP/1.1. The bytes in early came after the response.
+func (d *dialer) openUpgrade(ctx context.Context, request *http.Request) (conn net.Conn, response *http.Response, early []byte, err error) {
+	conn, err = d.connect(ctx, request)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("websocket: dial %s: %w", request.URL.Redacted(), err)
+	}
+	err = withContext(ctx, conn, func() error {
+		response, early, err = exchange(conn, request)
+		return err
+	})
+	return conn, response, early, err
 }
 
 // handshakeFields are not the caller's to set.
@@ -304,26 +330,26 @@ func exchange(conn net.Conn, request *http.Request) (response *http.Response, ea
 	return response, early, nil
 }
 
-// checkResponse goes through the list of §4.1 for the server's response. Its status is 101.
+// checkResponse goes through the list of §4.1 for the server's response. Its status is 101, or 2xx
+// to a CONNECT.
 func checkResponse(response *http.Response, key string, offered []string) error {
 	wrong := func(field, reason string) error {
 		return &HandshakeError{Status: response.StatusCode, Field: field, Reason: reason}
 	}
-	if !response.ProtoAtLeast(1, 1) {
-		return wrong("version", "of HTTP is not 1.1")
-	}
 	header := response.Header
-	if upgrade := header.Values("Upgrade"); len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") {
-		return wrong("Upgrade", "is not websocket")
-	}
-	if !wire.HasToken(header.Values("Connection"), "Upgrade") {
-		return wrong("Connection", "does not hold Upgrade")
-	}
-	if accept := header.Values("Sec-WebSocket-Accept"); len(accept) != 1 || accept[0] != wire.AcceptKey(key) {
-		return wrong("Sec-WebSocket-Accept", "does not answer the key")
-	}
-	if len(header.Values("Sec-WebSocket-Extensions")) > 0 {
-		return wrong("Sec-WebSocket-Extensions", "names an extension that was not offered")
+	if response.ProtoMajor < 2 { // RFC 8441 §5 leaves these out
+		if !response.ProtoAtLeast(1, 1) {
+			return wrong("version", "of HTTP is not 1.1")
+		}
+		if upgrade := header.Values("Upgrade"); len(upgrade) != 1 || !strings.EqualFold(upgrade[0], "websocket") {
+			return wrong("Upgrade", "is not websocket")
+		}
+		if !wire.HasToken(header.Values("Connection"), "Upgrade") {
+			return wrong("Connection", "does not hold Upgrade")
+		}
+		if accept := header.Values("Sec-WebSocket-Accept"); len(accept) != 1 || accept[0] != wire.AcceptKey(key) {
+			return wrong("Sec-WebSocket-Accept", "does not answer the key")
+		}
 	}
 	chosen := header.Values("Sec-WebSocket-Protocol")
 	if len(chosen) > 1 || len(chosen) == 1 && !slices.Contains(offered, chosen[0]) {

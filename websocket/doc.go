@@ -1,5 +1,5 @@
 // Package websocket is the WebSocket protocol (RFC 6455) for servers and clients: strict, fast
-// and small. It needs nothing but the standard library.
+// and small. Beside the standard library it needs a compressor, of github.com/klauspost/compress.
 //
 // A server calls [Accept] in an HTTP handler, a client calls [Dial]; both get a [Conn]. What
 // holds for it:
@@ -14,7 +14,11 @@
 //     [*CloseError].
 //
 // A message for many connections is framed once, by [Prepare] or [AppendMessage], and its bytes
-// are shared: see [Conn.WriteFrames].
+// are shared: see [Conn.WriteFrames]. If connections use [Compression] (RFC 7692), it is compressed
+// once for all that take the same [FrameForm].
+//
+// A connection may also be one of many streams of an HTTP/2 connection (RFC 8441): package h2 has
+// servers offer it, [DialOptions].HTTP2 is for clients. Each read that waits has a goroutine then.
 //
 // The protocol itself, without I/O, is package wire.
 package websocket

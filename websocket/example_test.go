@@ -170,3 +170,50 @@ func ExampleNetConn() {
 	fmt.Printf("%q %v\n", all, err)
 	// Output: "tunnel tunnel tunnel" <nil>
 }
+
+// A hub that keeps the bytes of an event once for each form that its subscribers take.
+func ExampleConn_FrameForm() {
+	event := []byte(strings.Repeat(`{"price":1},`, 100))
+	var mu sync.Mutex
+	frames := map[websocket.FrameForm][]byte{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+			Options: websocket.Options{Compression: &websocket.Compression{}},
+		})
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		form := c.FrameForm()
+		mu.Lock()
+		if frames[form] == nil {
+			frames[form] = form.AppendMessage(nil, websocket.Text, event)
+		}
+		frame := frames[form]
+		mu.Unlock()
+		c.WriteFrames(context.Background(), frame)
+		c.Close(websocket.CloseNormal, "")
+	}))
+	defer server.Close()
+
+	for _, compression := range []*websocket.Compression{nil, {}} {
+		c, response, err := websocket.Dial(context.Background(), server.URL, &websocket.DialOptions{
+			Options: websocket.Options{Compression: compression, Observe: func(e websocket.FrameEvent) {
+				if e.Opcode == websocket.Text {
+					fmt.Println("compressed:", e.Length < 100)
+				}
+			}},
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		_, message, _ := c.Read(context.Background())
+		fmt.Printf("%d bytes %q\n", len(message), response.Header.Get("Sec-WebSocket-Extensions"))
+		c.CloseNow()
+	}
+	// Output:
+	// compressed: false
+	// 1200 bytes ""
+	// compressed: true
+	// 1200 bytes "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+}

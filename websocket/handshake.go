@@ -13,17 +13,23 @@ import (
 // Handshake is what [CheckHandshake] found a request to ask for, and what is granted of it.
 type Handshake struct {
 	Subprotocol string // chosen, or ""
-	Accept      string // the value of Sec-WebSocket-Accept
+	Accept      string // the value of Sec-WebSocket-Accept, or "" if there was no key (HTTP/2, HTTP/3)
+
+	extensions string // the value of Sec-WebSocket-Extensions, which Accept decides
 }
 
-// CheckHandshake judges an opening handshake (RFC 6455 §4.2) as [Accept] does, and answers
-// nothing: for servers that have their own form of error, and for those that have to decide
-// something between check and upgrade. Exactly one of the results is nil.
+// CheckHandshake judges an opening handshake (RFC 6455 §4.2, RFC 8441 §5) as [Accept] does, and
+// answers nothing: for servers that have their own form of error, and for those that have to
+// decide something between check and upgrade. Exactly one of the results is nil.
 func CheckHandshake(r *http.Request, opts *AcceptOptions) (*Handshake, *HandshakeError) {
 	if opts == nil {
 		opts = &AcceptOptions{}
 	}
-	if refusal := checkRequest(r); refusal != nil {
+	check := checkUpgrade
+	if r.ProtoMajor > 1 {
+		check = checkConnect
+	}
+	if refusal := check(r); refusal != nil {
 		return nil, refusal
 	}
 	if refusal := checkOrigin(r, opts.AllowOrigins); refusal != nil {
@@ -33,18 +39,30 @@ func CheckHandshake(r *http.Request, opts *AcceptOptions) (*Handshake, *Handshak
 	if !ok {
 		return nil, badRequest("Sec-WebSocket-Protocol", "is not a list of tokens")
 	}
+	if _, ok := wire.Extensions(r.Header.Values(extensionsField)); !ok {
+		return nil, badRequest(extensionsField, "is not a list of extensions") // §9.1
+	}
 	return &Handshake{
 		Subprotocol: wire.ChooseSubprotocol(offered, opts.Subprotocols),
-		Accept:      wire.AcceptKey(strings.TrimSpace(r.Header.Get("Sec-WebSocket-Key"))),
+		Accept:      answerKey(r.Header.Get("Sec-WebSocket-Key")),
 	}, nil
+}
+
+// answerKey gives "" if there is no key. HTTP/2 needs none (RFC 8441 §5), but some clients send one
+// and want the answer.
+func answerKey(key string) string {
+	if key == "" {
+		return ""
+	}
+	return wire.AcceptKey(strings.TrimSpace(key))
 }
 
 func badRequest(field, reason string) *HandshakeError {
 	return &HandshakeError{Status: http.StatusBadRequest, Field: field, Reason: reason}
 }
 
-// checkRequest goes through the list of §4.2.1.
-func checkRequest(r *http.Request) *HandshakeError {
+// checkUpgrade goes through the list of §4.2.1.
+func checkUpgrade(r *http.Request) *HandshakeError {
 	switch {
 	case r.Method != http.MethodGet:
 		return &HandshakeError{

@@ -60,6 +60,8 @@ func parseRequest(t *testing.T, text string) *http.Request {
 
 func TestCheckHandshake(t *testing.T) {
 	t.Parallel()
+	const key = "dGhlIHNhbXBsZSBub25jZQ=="
+	lower := strings.NewReplacer("get /chat http/1.1", "GET /chat HTTP/1.1", strings.ToLower(key), key).Replace(strings.ToLower(opening()))
 	for _, test := range []struct {
 		name   string
 		text   string
@@ -68,7 +70,7 @@ func TestCheckHandshake(t *testing.T) {
 	}{
 		{"the example", opening(), 0, ""},
 		{"values in other case", opening("Upgrade: WebSocket", "Connection: upgrade"), 0, ""},
-		{"names in other case", strings.ToLower(strings.ReplaceAll(opening("Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA=="), "GET /chat HTTP/1.1", "")), -1, ""},
+		{"names in other case", lower, 0, ""},
 		{"a list, as Firefox sends it", opening("Connection: keep-alive, Upgrade"), 0, ""},
 		{"lists over several lines", opening("Connection: keep-alive", "+Connection: Upgrade", "Upgrade: h2c", "+Upgrade: websocket"), 0, ""},
 		{"absolute form", strings.Replace(opening(), "GET /chat", "GET http://server.example.com/chat", 1), 0, ""},
@@ -96,11 +98,6 @@ func TestCheckHandshake(t *testing.T) {
 		{"a chunked body", opening("+Transfer-Encoding: chunked"), 400, "Content-Length"},
 		{"foreign origin", opening("Origin: http://evil.example"), 403, "Origin"},
 	} {
-		if test.status < 0 {
-			test.text = "GET /chat HTTP/1.1" + test.text
-			test.text = strings.Replace(test.text, "aqidbaugbwgjcgsmdq4pea==", "AQIDBAUGBwgJCgsMDQ4PEA==", 1)
-			test.status = 0
-		}
 		handshake, refusal := CheckHandshake(parseRequest(t, test.text), nil)
 		if (handshake == nil) == (refusal == nil) {
 			t.Errorf("%s: %v and %v", test.name, handshake, refusal)

@@ -29,9 +29,9 @@ type input struct {
 	deadline bool          // the net.Conn has a read deadline
 }
 
-func (in *input) init(conn net.Conn, role wire.Role, limit int64, early []byte) {
+func (in *input) init(conn net.Conn, config wire.Config, early []byte) {
 	in.source.init(conn)
-	in.machine = wire.NewMachine(wire.Config{Role: role, MaxMessageBytes: limit})
+	in.machine = wire.NewMachine(config)
 	in.data = early
 }
 

@@ -15,8 +15,8 @@ const (
 // Options of a connection, whichever side began it.
 type Options struct {
 	// ReadLimit bounds a received message in bytes. A longer one closes the connection with
-	// CloseTooBig, as soon as a header announces it. If zero, 1 MiB is used. If negative, there
-	// is no limit.
+	// CloseTooBig, as soon as a header announces it, or, of a compressed one, while it is inflated.
+	// If zero, 1 MiB is used. If negative, there is no limit.
 	ReadLimit int64
 
 	// MessageTimeout bounds how long reads wait for the rest of a message that has begun, all of
@@ -33,6 +33,9 @@ type Options struct {
 	// Conn.CloseNow for an end without waiting.
 	CloseTimeout time.Duration
 
+	// Compression, if not nil, lets messages be compressed. If nil, no extension is negotiated.
+	Compression *Compression
+
 	// Keepalive sends pings at intervals and ends the connection of a peer that does not answer
 	// them.
 	Keepalive Keepalive
@@ -40,6 +43,8 @@ type Options struct {
 	// Observe, if not nil, is told of every frame, in order for each direction. It runs on the
 	// goroutine that reads or writes the frame: it must not block, nor use the connection.
 	Observe func(FrameEvent)
+
+	deflate *deflate // what the handshake agreed on
 }
 
 func (o Options) withDefaults() Options {

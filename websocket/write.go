@@ -32,10 +32,22 @@ func (c *Conn) Write(ctx context.Context, messageType MessageType, payload []byt
 	if err := checkMessage(messageType, payload); err != nil {
 		return err
 	}
-	return c.writeMessage(ctx, messageType, payload)
+	return c.writeMessage(ctx, messageType, payload, c.deflate.compresses(len(payload)))
 }
 
-func (c *Conn) writeMessage(ctx context.Context, messageType MessageType, payload []byte) error {
+// WritePlain is [Conn.Write] of a message that is not to be compressed: because it is already, or
+// because its length would tell too much.
+func (c *Conn) WritePlain(ctx context.Context, messageType MessageType, payload []byte) error {
+	if err := checkMessage(messageType, payload); err != nil {
+		return err
+	}
+	return c.writeMessage(ctx, messageType, payload, false)
+}
+
+func (c *Conn) writeMessage(ctx context.Context, messageType MessageType, payload []byte, compress bool) error {
+	if compress {
+		return c.writeCompressed(ctx, messageType, payload)
+	}
 	waited, err := c.beginMessage(ctx)
 	if err != nil {
 		return err
@@ -45,8 +57,32 @@ func (c *Conn) writeMessage(ctx context.Context, messageType MessageType, payloa
 	return err
 }
 
-// WriteFrames sends frames that were encoded before, by [AppendMessage] or [Prepared.Frame], in
-// as few system calls as possible. Each slice holds one or more whole messages; it is not
+// writeCompressed compresses the message, unless that makes it no smaller. Only with takeover it
+// has to wait for the messages before.
+func (c *Conn) writeCompressed(ctx context.Context, messageType MessageType, payload []byte) error {
+	d := c.deflate
+	out := borrowPacked()
+	defer out.free()
+	smaller := !d.takeover && d.form.pack(out, nil, payload, true, len(payload)-1)
+	waited, err := c.beginMessage(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.endMessage(waited)
+	if d.takeover {
+		smaller = d.form.pack(out, d.history, payload, true, len(payload)-1)
+	}
+	header := wire.Header{Fin: true, Opcode: messageType}
+	if smaller {
+		d.remember(payload)
+		header.RSV = wire.RSV1
+		payload = out.b
+	}
+	return c.writeWith(ctx, deadlineIn(c.writeTimeout), header, payload)
+}
+
+// WriteFrames sends frames that were encoded before, by [AppendMessage], [Prepared.Frame] or in
+// the form that [Conn.FrameForm] gives, in as few system calls as possible. Each slice holds one or more whole messages; it is not
 // checked, and not changed, so that any number of connections may share it. Only servers can do
 // this: frames of clients are masked, each with its own key. As for contexts it is like
 // [Conn.Write].
@@ -63,6 +99,7 @@ func (c *Conn) WriteFrames(ctx context.Context, frames ...[]byte) error {
 			c.observedFrames(frame)
 		}
 	}
+	c.deflate.forget()
 	err = c.sendAll(ctx, frames)
 	c.endMessage(waited)
 	return err
@@ -127,7 +164,12 @@ func (c *Conn) endFrame() {
 
 // writeFrame is for who is inside writing, as is all that follows.
 func (c *Conn) writeFrame(ctx context.Context, until time.Time, opcode wire.Opcode, fin bool, payload []byte) error {
-	header := wire.Header{Fin: fin, Opcode: opcode, Length: int64(len(payload))}
+	return c.writeWith(ctx, until, wire.Header{Fin: fin, Opcode: opcode}, payload)
+}
+
+// writeWith writes a frame with a header that lacks length and mask.
+func (c *Conn) writeWith(ctx context.Context, until time.Time, header wire.Header, payload []byte) error {
+	header.Length = int64(len(payload))
 	if c.role == wire.Client {
 		// §5.3: a key must be fresh for each frame and unpredictable.
 		rand.Read(c.out.key[:])

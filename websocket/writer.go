@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"io"
+	"math"
 
 	"github.com/duplexhq/duplex/websocket/wire"
 )
@@ -45,6 +46,7 @@ type messageWriter struct {
 	opcode wire.Opcode     // of the next fragment
 	text   bool
 	utf8   wire.UTF8
+	packed bool    // the message is compressed
 	buffer *buffer // nil once the writer is closed
 	held   int     // bytes in buffer
 	err    error   // why it was closed
@@ -108,13 +110,41 @@ func (w *messageWriter) send(p []byte, fin bool) error {
 		return w.abandon(err)
 	}
 	c.out.inMessage = !fin
-	err := c.writeFrame(w.ctx, deadlineIn(c.writeTimeout), w.opcode, fin, p)
+	out := borrowPacked()
+	defer out.free()
+	header := wire.Header{Fin: fin, Opcode: w.opcode}
+	p = w.pack(out, &header, p)
+	err := c.writeWith(w.ctx, deadlineIn(c.writeTimeout), header, p)
 	c.endFrame()
 	if err != nil {
 		return w.abandon(err)
 	}
 	w.opcode = wire.Continuation
 	return nil
+}
+
+// pack gives the payload of a fragment: p, or p compressed into out. What is done with the first
+// fragment has to be done with all. Without takeover they do not refer to each other, so that no
+// memory is held between them.
+func (w *messageWriter) pack(out *packed, header *wire.Header, p []byte) []byte {
+	d := w.conn.deflate
+	limit := math.MaxInt
+	if w.opcode != wire.Continuation {
+		limit = len(p) - 1
+		w.packed = d.compresses(len(p))
+	}
+	if !w.packed {
+		return p
+	}
+	if !d.form.pack(out, d.history, p, header.Fin, limit) {
+		w.packed = false
+		return p
+	}
+	if w.opcode != wire.Continuation {
+		header.RSV = wire.RSV1
+	}
+	d.remember(p)
+	return out.b
 }
 
 // abandon gives up a message. If some of it was sent, the connection goes with it.

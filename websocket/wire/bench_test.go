@@ -68,3 +68,21 @@ func BenchmarkUTF8(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkInflate(b *testing.B) {
+	for _, size := range []int{300, 4 << 10, 64 << 10} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			payload := deflated(b, 1, nil, corpus()["json"][:size])
+			z := new(Inflater)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				z.begin(maxWindow, nil)
+				for rest := payload; len(rest) > 0; {
+					_, n, _ := z.inflate(rest)
+					rest = rest[n:]
+				}
+			}
+		})
+	}
+}

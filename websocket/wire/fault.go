@@ -24,6 +24,8 @@ var (
 	faultCloseCode       = &Fault{CloseProtocolError, "close code that may not be sent"}
 	faultCloseReason     = &Fault{CloseInvalidPayload, "close reason is not UTF-8"}
 	faultText            = &Fault{CloseInvalidPayload, "text is not UTF-8"}
-	faultTooBig          = &Fault{CloseTooBig, "message too big"}
+	faultTooBig          = &Fault{CloseTooBig, "too-big"}
+	faultDeflate         = &Fault{CloseInvalidPayload, "compressed data is not valid"}
+	faultDeflateEnd      = &Fault{CloseInvalidPayload, "compressed message is cut short"}
 	faultFragments       = &Fault{ClosePolicyViolation, "too many fragments"}
 )

@@ -18,6 +18,8 @@ func FuzzMachine(f *testing.F) {
 	f.Add(append(masked(Binary, false, strings.Repeat("x", 200)), masked(Continuation, true, "y")...), uint64(4), false, false)
 	f.Add([]byte("\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"), uint64(5), true, true)
 	f.Add([]byte("\xc1\x01\xff\x8a\x7e\x00"), uint64(6), true, true)
+	f.Add([]byte("\x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00"), uint64(7), true, true)
+	f.Add(compressedFrame(Text, true, deflated(f, 6, nil, []byte(strings.Repeat("Grüße ", 60)))), uint64(8), true, true)
 	f.Fuzz(func(t *testing.T, input []byte, seed uint64, client, extension bool) {
 		const limit = 300
 		config := Config{Role: Server, MaxMessageBytes: limit}
@@ -25,7 +27,9 @@ func FuzzMachine(f *testing.F) {
 			config.Role = Client
 		}
 		if extension {
-			config.RSV = RSV1
+			config.RSV = RSV2
+			inflater := new(Inflater)
+			config.Inflation = &Inflation{WindowBits: 8, Takeover: true, Lend: func() *Inflater { return inflater }, Return: func(*Inflater) {}}
 		}
 		random := rand.New(rand.NewPCG(seed, 0))
 		want := collect(config, input, whole)

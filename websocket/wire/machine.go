@@ -21,13 +21,16 @@ type Config struct {
 	// Role is the side that reads with this machine.
 	Role Role
 
-	// MaxMessageBytes bounds the payload of a message, all its frames together. If zero, there is
-	// no bound.
+	// MaxMessageBytes bounds the payload of a message, all its frames together, before and after
+	// it is inflated. If zero, there is no bound.
 	MaxMessageBytes int64
 
-	// RSV holds the reserved bits that an extension has given a meaning to. They are accepted on
-	// the first frame of a message. Text with one of them set is not checked to be UTF-8: what it
-	// says only the extension can tell.
+	// Inflation, if not nil, accepts compressed messages.
+	Inflation *Inflation
+
+	// RSV holds the reserved bits that another extension has given a meaning to. They are accepted
+	// on the first frame of a message. Text with one of them set is not checked to be UTF-8: what
+	// it says only the extension can tell.
 	RSV byte
 }
 
@@ -90,11 +93,18 @@ type Machine struct {
 
 	control []byte // payload of a control frame that came in pieces
 	fault   *Fault
+
+	inflation  *inflation // nil if there are no compressed messages
+	compressed bool       // the message is
 }
 
 // NewMachine returns a machine at the beginning of a connection's frames.
 func NewMachine(config Config) Machine {
 	m := Machine{role: config.Role, rsv: config.RSV}
+	if config.Inflation != nil {
+		m.rsv |= RSV1
+		m.inflation = &inflation{Inflation: *config.Inflation}
+	}
 	m.SetLimit(config.MaxMessageBytes)
 	return m
 }
@@ -102,10 +112,12 @@ func NewMachine(config Config) Machine {
 // SetLimit changes MaxMessageBytes, from the next frame on.
 func (m *Machine) SetLimit(maxMessageBytes int64) {
 	if maxMessageBytes <= 0 {
-		maxMessageBytes = math.MaxInt64
+		maxMessageBytes = maxLimit
 	}
 	m.limit = maxMessageBytes
 }
+
+const maxLimit = math.MaxInt64
 
 // Header gives the header of the current frame.
 func (m *Machine) Header() Header { return m.frame }
@@ -114,9 +126,10 @@ func (m *Machine) Header() Header { return m.frame }
 func (m *Machine) InMessage() bool { return m.message != Continuation }
 
 // Left gives how much payload of the current data frame is still to come: as much input will be
-// nothing but payload, and come back, unmasked in place, as chunks.
+// nothing but payload, and come back, unmasked in place, as chunks. Of compressed messages it
+// gives 0.
 func (m *Machine) Left() int64 {
-	if !m.inFrame || m.frame.Opcode.Control() {
+	if !m.inFrame || m.compressed || m.frame.Opcode.Control() {
 		return 0
 	}
 	return m.left
@@ -126,6 +139,9 @@ func (m *Machine) Left() int64 {
 // It unmasks in place. The error is a [*Fault], and final. After a close frame all input is
 // ignored (RFC 6455 §5.5.1).
 func (m *Machine) Next(in []byte) (event Event, n int, err error) {
+	if m.inflation != nil {
+		m.inflation.settle()
+	}
 	begins := !m.inFrame
 	if begins {
 		if m.ended {
@@ -143,16 +159,27 @@ func (m *Machine) Next(in []byte) (event Event, n int, err error) {
 		return m.controlFrame(in, n)
 	}
 	payload := in[n:]
-	if !begins && len(payload) == 0 {
+	if !begins && len(payload) == 0 && !(m.compressed && m.inflation.pending()) {
 		return Event{}, n, nil
 	}
 	if int64(len(payload)) > m.left {
 		payload = payload[:m.left]
 	}
-	m.take(payload)
-	last := m.frame.Fin && m.left == 0
+	var fault *Fault
+	if m.compressed {
+		var used int
+		payload, used, fault = m.inflate(payload)
+		n += used
+	} else {
+		m.take(payload)
+		n += len(payload)
+	}
+	last := m.frame.Fin && !m.inFrame
 	if m.plain && (!m.text.Feed(payload) || last && !m.text.Complete()) {
 		return m.fail(faultText) // §8.1, and not later than at the first impossible byte
+	}
+	if fault != nil {
+		return m.fail(fault)
 	}
 	event = Event{
 		Kind:    Chunk,
@@ -165,7 +192,7 @@ func (m *Machine) Next(in []byte) (event Event, n int, err error) {
 	if last {
 		m.message = Continuation
 	}
-	return event, n + len(payload), nil
+	return event, n, nil
 }
 
 // fail ends the machine with a fault.
@@ -174,6 +201,10 @@ func (m *Machine) fail(fault *Fault) (Event, int, error) {
 	m.ended = true
 	m.inFrame = false
 	m.control = nil
+	if m.inflation != nil {
+		m.inflation.ended = true
+		m.inflation.settle()
+	}
 	return Event{}, 0, fault
 }
 
@@ -269,9 +300,18 @@ func (m *Machine) begin() *Fault {
 		m.message = frame.Opcode
 		m.size, m.fragments = 0, 0
 		m.text = UTF8{}
-		m.plain = frame.Opcode == Text && frame.RSV == 0
+		unknown := frame.RSV
+		if m.compressed = m.inflation != nil && unknown&RSV1 != 0; m.compressed {
+			m.inflation.begin()
+			unknown &^= RSV1
+		}
+		m.plain = frame.Opcode == Text && unknown == 0
 	}
-	if frame.Length > m.limit-m.size { // size is never above limit: the difference cannot overflow
+	limit := m.limit
+	if m.compressed {
+		limit = compressedLimit(limit)
+	}
+	if frame.Length > limit-m.size { // neither is negative: the difference cannot overflow
 		return faultTooBig
 	}
 	m.size += frame.Length
