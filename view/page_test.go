@@ -1,6 +1,7 @@
 package view
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -104,6 +105,52 @@ func TestPageEnd(t *testing.T) {
 			}
 		}
 	})
+}
+
+// stepwise is a log that gives one entry at a time, as any may, and lets
+// something happen before each.
+type stepwise struct {
+	topic.Log
+	before func()
+}
+
+func (l *stepwise) Read(ctx context.Context, interests []topic.Interest, limit topic.Limit) (topic.Page, error) {
+	l.before()
+	limit.Events = 1
+	return l.Log.Read(ctx, interests, limit)
+}
+
+// If retention overtakes the reading of a page, the gap lies after the page's
+// events: it is told by the next one, whose cursor lies before it.
+func TestPageOvertaken(t *testing.T) {
+	log := &stepwise{Log: memlog.Open(&memlog.Options{RetainEvents: 3})}
+	hub := topic.NewHub(log, nil)
+	defer log.Close()
+	defer hub.Close()
+	h, err := New(hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	log.before = func() {
+		if reads++; reads != 2 {
+			return
+		}
+		for range 4 {
+			ask(h, "POST", "/topics/a", "late")
+		}
+	}
+	for range 3 {
+		ask(h, "POST", "/topics/a", "early")
+	}
+	p := parsePage(t, ask(h, "GET", "/topics/a?after="+h.id(0), ""))
+	if len(p.Events) != 1 || p.Events[0].ID != h.id(1) || p.Cursor != h.id(1) || p.Gap != nil || !p.More {
+		t.Errorf("got %+v", p)
+	}
+	p = parsePage(t, ask(h, "GET", "/topics/a?after="+p.Cursor, ""))
+	if len(p.Events) != 3 || p.Events[0].ID != h.id(5) || p.Gap == nil || p.Gap.Oldest != h.id(5) || p.More {
+		t.Errorf("then %+v", p)
+	}
 }
 
 // A page has a limit of bytes, too, which no client can do anything about:

@@ -233,7 +233,8 @@ type socket struct {
 	ended time.Time
 }
 
-// socketURL opens a WebSocket and returns an error if that is refused.
+// tryConnect opens a WebSocket, with a subprotocol unless that is empty. An
+// error means that it was refused.
 func (s *site) tryConnect(path, protocol string, fields ...string) (*socket, *http.Response, error) {
 	header := http.Header{}
 	for _, field := range fields {
@@ -319,16 +320,6 @@ func (c *socket) say(t *testing.T, text string) {
 	t.Helper()
 	if err := c.Write(t.Context(), websocket.Text, []byte(text)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func (c *socket) isOver() bool {
-	synctest.Wait()
-	select {
-	case <-c.over:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -50,7 +50,6 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	if out.write() != nil { // sends the header
 		return nil // the client is gone
 	}
-	defer out.release()
 
 	sink := newHandoff()
 	sub := h.hub.Subscribe(sink, topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic()}, rd.selection(start))
@@ -115,6 +114,7 @@ func (s *responseStream) write(chunks ...[]byte) error {
 }
 
 func (s *responseStream) send(p []byte) error {
+	// net/http lifts it, once it has sent the end of the answer.
 	if err := s.rc.SetWriteDeadline(time.Now().Add(s.timeout)); err != nil {
 		return err
 	}
@@ -122,9 +122,4 @@ func (s *responseStream) send(p []byte) error {
 		return err
 	}
 	return s.rc.Flush()
-}
-
-// release lifts the time limit, for the connection's next request.
-func (s *responseStream) release() {
-	_ = s.rc.SetWriteDeadline(time.Time{}) // fails only if the connection is gone
 }

@@ -184,6 +184,7 @@ func TestRawRefusalUnderLoad(t *testing.T) {
 			c.say(t, "refused")
 			for range 10 {
 				s.publish("a", "x")
+				_ = c.Write(t.Context(), websocket.Text, []byte("dropped")) // it may be closed already
 			}
 			c.wantClose(t, websocket.ClosePolicyViolation, "bad-topic")
 		}
@@ -208,7 +209,7 @@ func TestWebSocketHeartbeats(t *testing.T) {
 			raw.want(t)
 			duplex.want(t)
 			none.want(t)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			raw.want(t, "<ping>")
 			duplex.want(t, signal(), "<ping>")
 			none.want(t, signal(), "<ping>")
@@ -268,12 +269,35 @@ func TestSilentWebSocketWithAWrite(t *testing.T) {
 		if n := s.hub.Subscribers("a"); n != 2 {
 			t.Errorf("closed early: %d subscribers", n)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if n := s.hub.Subscribers("a"); n != 1 {
 			t.Errorf("not closed: %d subscribers", n)
 		}
 		other.leave(t)
+	})
+	// One that takes the bytes in time, and speaks again, lives.
+	bubble(t, &Options{Ping: 10 * time.Second, WriteTimeout: time.Minute}, nil, func(t *testing.T, s *site) {
+		c := s.wire("GET /topics/a HTTP/1.1\n" + openingLines + "\n")
+		defer c.Close()
+		c.header(t)
+		if _, err := c.Discard(2); err != nil {
+			t.Fatal(err)
+		}
+		s.publish("a", "1")
+		time.Sleep(35 * time.Second)
+		for _, want := range []string{"\x81\x011", "\x89\x00", "\x81\x012"} {
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+				t.Fatalf("got %q, %v, want %q", got, err, want)
+			}
+			if want == "\x89\x00" { // the heartbeat that came due
+				if _, err := c.Write([]byte("\x8a\x80\x00\x00\x00\x00")); err != nil {
+					t.Fatal(err)
+				}
+				s.publish("a", "2")
+			}
+		}
 	})
 }
 

@@ -119,7 +119,7 @@ func testKeyWindow(l *subject) {
 	l.appendKey("a", "2", key("k2", 1), topic.ID{})
 	time.Sleep(window/2 - 1)
 	l.appendKey("a", "1", key("k", 1), id)
-	time.Sleep(2)
+	time.Sleep(2 * time.Nanosecond)
 	second := l.appendKey("a", "3", key("k", 2), topic.ID{})
 	time.Sleep(window - 1)
 	l.appendKey("a", "3", key("k", 2), second)

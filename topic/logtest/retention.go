@@ -45,7 +45,7 @@ func testRetainAge(l *subject) {
 	time.Sleep(age/2 - 1)
 	wantList(l.t, "newest", l.newest(10, "*"), "0", "1", "2")
 	l.read(start, "a").want("1", "2")
-	time.Sleep(2)
+	time.Sleep(2 * time.Nanosecond)
 	wantList(l.t, "newest", l.newest(10, "a"), "2")
 	l.read(start, "a").wantGap(second, "2")
 	l.read(start, "*").wantGap(second, "2")
