@@ -169,7 +169,7 @@ func (s *subscription) receive(line []byte) error {
 
 // take moves the cursor and yields what is for the caller.
 func (s *subscription) take(e topic.Envelope) error {
-	if e.ID != "" {
+	if e.ID != "" && !s.passesOthers(e) {
 		s.cursor, s.placed = e.ID, true
 	}
 	s.wasOpened()
@@ -189,6 +189,12 @@ func (s *subscription) take(e topic.Envelope) error {
 		return errOver
 	}
 	return nil
+}
+
+// passesOthers reports whether the signal's id may lie beyond events of another
+// topic that are still to come (PROTOCOL.md §8.6).
+func (s *subscription) passesOthers(e topic.Envelope) bool {
+	return e.Type == topic.TypeGap && s.Transport == WebSocket && len(s.topics) > 1
 }
 
 // wasOpened notes that the connection works.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/duplexhq/duplex/topic"
 )
 
 var streaming = []Transport{WebSocket, SSE, Stream}
@@ -320,4 +322,24 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("waits %v after a success", got)
 		}
 	})
+}
+
+// "A client that keeps one cursor for several subscriptions does not take that
+// of a $gap: events of another may still come before it." (PROTOCOL.md §8.6)
+func TestGapOfOneOfSeveralTopics(t *testing.T) {
+	for _, test := range []struct {
+		transport Transport
+		topics    []string
+		want      string
+	}{
+		{WebSocket, []string{"a", "b"}, "x-1"},
+		{WebSocket, []string{"a"}, "x-9"},
+		{SSE, []string{"a", "b"}, "x-9"}, // one cursor, and so one gap
+	} {
+		s := &subscription{Client: &Client{}, topics: test.topics, cursor: "x-1", yield: func(topic.Envelope, error) bool { return true }}
+		s.Transport = test.transport
+		if err := s.take(topic.Envelope{ID: "x-9", Type: topic.TypeGap}); err != nil || s.cursor != test.want {
+			t.Errorf("%s, %q: goes on from %s (%v), want %s", test.transport, test.topics, s.cursor, err, test.want)
+		}
+	}
 }

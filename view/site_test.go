@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -151,6 +152,8 @@ type answer struct {
 	err   error        // of the end, nil if in good order; guarded by mu
 	ended time.Time    // guarded by mu
 	over  chan struct{}
+
+	opened bool // the first block of an event stream was taken; the test's
 }
 
 // open asks, and waits for the header of the answer only.
@@ -198,8 +201,20 @@ func (a *answer) take() string {
 	defer a.mu.Unlock()
 	body := a.body.String()
 	a.body.Reset()
+	if a.Header.Get("Content-Type") == "text/event-stream" && !a.opened {
+		// PROTOCOL.md §5.9: "The first block also has retry:"; each client gets
+		// another time, from 2 s to twice of it.
+		a.opened = true
+		rest := opening.ReplaceAllString(body, "")
+		if rest == body {
+			return "no retry: " + body
+		}
+		return rest
+	}
 	return body
 }
+
+var opening = regexp.MustCompile(`^retry: [23][0-9]{3}\n`)
 
 // all waits for the end.
 func (a *answer) all() string {

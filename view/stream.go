@@ -17,8 +17,13 @@ func (h *Handler) sse(w http.ResponseWriter, r *http.Request, rd *reading) *Prob
 		form = formEnveloped
 	}
 	// Another time for each client, so that not all come back at once.
-	retry := h.opts.Retry + rand.N(h.opts.Retry)
-	return h.follow(w, r, rd, follower{media: "text/event-stream", form: form, farewell: sse.AppendRetry(nil, retry)})
+	retry := sse.AppendRetry(nil, h.opts.Retry+rand.N(h.opts.Retry))
+	return h.follow(w, r, rd, follower{
+		media:    "text/event-stream",
+		form:     form,
+		opening:  retry[:len(retry)-1], // without the empty line: the first signal is in the same block
+		farewell: retry,
+	})
 }
 
 // stream answers with one JSON event per line (PROTOCOL.md §5.10).
@@ -30,6 +35,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, rd *reading) *P
 type follower struct {
 	media    string
 	form     topic.Form
+	opening  []byte // with the header
 	farewell []byte // when the server stops
 }
 
@@ -47,7 +53,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no")
 	out := responseStream{w: w, rc: http.NewResponseController(w), timeout: h.opts.WriteTimeout}
-	if out.write() != nil { // sends the header
+	if out.write(f.opening) != nil { // sends the header, too
 		return nil // the client is gone
 	}
 

@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 const { url, topic } = document.body.dataset;
 let cursor = document.body.dataset.cursor;
 let shown = $("events").children.length;
+const several = new URL(url, location).searchParams.getAll("topic").length > 1;
 const keep = 500;
 
 const withQuery = (extra) => {
@@ -50,7 +51,8 @@ function line(event) {
 // Many events may come at once: they are put into the page once per frame.
 let waiting = [];
 function take(event) {
-  if (event.id) cursor = event.id;
+  // In duplex.v1, the gap of one of several topics may lie beyond events of another (PROTOCOL.md §8.6).
+  if (event.id && !(event.event === "$gap" && event.data.topic && several)) cursor = event.id;
   if (event.event === "$ping") return;
   if (!event.event?.startsWith("$")) shown++;
   waiting.push(event);
