@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,34 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	}
 	c.pings.forget(pong)
 	return 0, err
+}
+
+// WritePing sends a ping with a payload of at most 125 bytes, and does not wait for its pong, which
+// only [Options].Observe shows: for tests of peers. See [Conn.Ping] to learn that a peer is there.
+func (c *Conn) WritePing(ctx context.Context, payload []byte) error {
+	return c.writeControl(ctx, wire.Ping, payload)
+}
+
+// WritePong sends a pong that no ping asked for, "a unidirectional heartbeat" (RFC 6455 §5.5.3), with
+// a payload of at most 125 bytes. Pings are answered without it.
+func (c *Conn) WritePong(ctx context.Context, payload []byte) error {
+	return c.writeControl(ctx, wire.Pong, payload)
+}
+
+var errControlLength = errors.New("websocket: control payload longer than 125 bytes") // §5.5
+
+func (c *Conn) writeControl(ctx context.Context, opcode wire.Opcode, payload []byte) error {
+	if len(payload) > wire.MaxControlPayload {
+		return errControlLength
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := c.beginFrame(ctx); err != nil {
+		return err
+	}
+	defer c.endFrame()
+	return c.writeFrame(ctx, deadlineIn(c.writeTimeout), opcode, true, payload)
 }
 
 // Latency gives the round trip of the last ping that was answered, or 0.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -159,4 +160,32 @@ func TestPongToAPeerThatDoesNotReadHasALimit(t *testing.T) {
 			t.Errorf("after %v: %v", elapsed(), err)
 		}
 	})
+}
+
+func TestWritePingAndPong(t *testing.T) {
+	t.Parallel()
+	c, p := against(t, wire.Client, Options{})
+	long := strings.Repeat("x", 125)
+	p.does(func() {
+		p.want(wire.Ping, true, "are you there?")
+		p.want(wire.Ping, true, "")
+		p.want(wire.Pong, true, long)
+	})
+	for _, err := range []error{
+		c.WritePing(t.Context(), []byte("are you there?")),
+		c.WritePing(t.Context(), nil),
+		c.WritePong(t.Context(), []byte(long)),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// §5.5: "All control frames MUST have a payload length of 125 bytes or less".
+	if c.WritePing(t.Context(), []byte(long+"x")) == nil || c.WritePong(t.Context(), []byte(long+"x")) == nil {
+		t.Error("126 bytes were sent")
+	}
+	c.CloseNow()
+	if err := c.WritePong(t.Context(), nil); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
 }

@@ -48,7 +48,10 @@ func explain(ctx context.Context, err error) (code int, text string) {
 		}
 		return exitRefused, text
 	}
-	if e, ok := errors.AsType[*websocket.CloseError](err); ok && e.Remote {
+	if e, ok := errors.AsType[*websocket.CloseError](err); ok {
+		if !e.Remote {
+			return exitFailed, text // what came was against the protocol, or too big
+		}
 		return exitRefused, text
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op != "listen" {
@@ -57,7 +60,8 @@ func explain(ctx context.Context, err error) (code int, text string) {
 		}
 		return exitUnreached, text
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, context.DeadlineExceeded) {
 		return exitUnreached, text
 	}
 	return exitFailed, text

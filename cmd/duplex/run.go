@@ -41,9 +41,9 @@ func (c *console) note(format string, values ...any) {
 	fmt.Fprintf(c.err, "duplex: "+format+"\n", values...)
 }
 
-// isTerminal reports whether a person sees what is written.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal reports whether a person is at the other end of an input or output.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}
