@@ -61,6 +61,8 @@ func browser(t testing.TB) context.Context {
 		// Only the loopback interface is for it.
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
+		// Test servers sign their certificates themselves.
+		chromedp.Flag("ignore-certificate-errors", true),
 		chromedp.WindowSize(1000, 800),
 	)
 	ctx, closeAll := chromedp.NewContext(allocator)

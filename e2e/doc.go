@@ -7,8 +7,13 @@
 // the program that the tests build.
 //
 // The tests are for Linux, stay on the loopback interface and take free ports.
-// They need curl, Chromium, Node.js and Python with four packages; a tool that
-// is missing is a failure that names the Debian package. What the tests leave
-// to look at, such as screenshots, goes to the directory in E2E_ARTIFACTS, else
-// to the test's artifact directory (go test -artifacts).
+// They need curl, Chromium, Node.js with npm, Python with four packages, nginx,
+// Apache and HAProxy; a tool that is missing is a failure that names the Debian
+// package. npm gets what testdata/node/package-lock.json names from its cache or
+// the registry. What the tests leave to look at, such as screenshots, goes to
+// the directory in E2E_ARTIFACTS, else to the test's artifact directory (go test
+// -artifacts).
+//
+// Beside the program, package websocket itself is watched, as server and client
+// of the libraries of others.
 package e2e

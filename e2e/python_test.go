@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -11,15 +12,20 @@ import (
 const debianPython = "/usr/bin/python3"
 
 // python runs a script of testdata, which asserts for itself.
-func python(t *testing.T, script, base string) {
+func python(t *testing.T, script string, args ...string) {
 	t.Helper()
-	cmd := command(tool(t, debianPython, "python3"), "testdata/"+script, base)
-	cmd.Env = append(cmd.Env, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1")
-	out := run(t, cmd)
+	out := run(t, pythonCommand(t, script, args...))
 	t.Logf("%s", out)
 	if !strings.HasSuffix(out, "done\n") {
 		t.Errorf("%s did not come to its end", script)
 	}
+}
+
+func pythonCommand(t *testing.T, script string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := command(tool(t, debianPython, "python3"), append([]string{"testdata/" + script}, args...)...)
+	cmd.Env = append(cmd.Env, "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1")
+	return cmd
 }
 
 // needs is a package of Python that must be there.
