@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"time"
 
@@ -24,6 +25,9 @@ type AcceptOptions struct {
 	// theirs. Behind a proxy that ends TLS the server takes itself for http, and its own origin
 	// has to be listed.
 	AllowOrigins []string
+
+	// Group, if not nil, gets the connection: see [Group.Shutdown].
+	Group *Group
 
 	// Refuse, if not nil, answers a request that is refused, in place of a short plain text. The
 	// fields of e.Header are set on w already.
@@ -59,28 +63,53 @@ func Accept(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (*Conn,
 	if opts == nil {
 		opts = &AcceptOptions{}
 	}
-	handshake, refusal := CheckHandshake(r, opts)
-	if refusal != nil {
-		return nil, refuse(w, r, opts, refusal)
-	}
-	granted := *opts
-	granted.deflate, handshake.extensions = acceptDeflate(r.Header, opts.Compression)
-	accept := acceptUpgrade
-	if r.ProtoMajor > 1 {
-		accept = acceptConnect
-	}
-	c, err := accept(w, r, handshake, &granted)
+	o, err := open(w, r, opts)
 	if err != nil {
-		granted.deflate.release()
+		return nil, err
 	}
-	return c, err
+	return opts.Group.join(o.run(opts.Options))
+}
+
+// opened is a connection whose handshake is complete.
+type opened struct {
+	conn        net.Conn
+	early       []byte // came with the handshake: the first of the peer's frames
+	subprotocol string
+	deflate     *deflate
+}
+
+// open answers an opening handshake.
+func open(w http.ResponseWriter, r *http.Request, opts *AcceptOptions) (o opened, err error) {
+	handshake, refusal := CheckHandshake(r, opts)
+	if refusal == nil && opts.Group.over() {
+		refusal = &HandshakeError{Status: http.StatusServiceUnavailable, Reason: "the server is going away"}
+	}
+	if refusal != nil {
+		return o, refuse(w, r, opts, refusal)
+	}
+	o.subprotocol = handshake.Subprotocol
+	o.deflate, handshake.extensions = acceptDeflate(r.Header, opts.Compression)
+	if r.ProtoMajor > 1 {
+		o.conn, err = acceptConnect(w, r, handshake, opts)
+	} else {
+		o.conn, o.early, err = acceptUpgrade(w, r, handshake, opts)
+	}
+	if err != nil {
+		o.deflate.release()
+	}
+	return o, err
+}
+
+func (o opened) run(options Options) *Conn {
+	options.deflate = o.deflate
+	return newConn(o.conn, wire.Server, o.subprotocol, options, o.early)
 }
 
 // acceptUpgrade answers an upgrade from HTTP/1.1 that was found good.
-func acceptUpgrade(w http.ResponseWriter, r *http.Request, handshake *Handshake, opts *AcceptOptions) (*Conn, error) {
+func acceptUpgrade(w http.ResponseWriter, r *http.Request, handshake *Handshake, opts *AcceptOptions) (net.Conn, []byte, error) {
 	conn, stream, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, refuse(w, r, opts, &HandshakeError{
+		return nil, nil, refuse(w, r, opts, &HandshakeError{
 			Status: http.StatusInternalServerError,
 			Reason: "the connection cannot be taken over: " + err.Error(),
 		})
@@ -92,10 +121,10 @@ func acceptUpgrade(w http.ResponseWriter, r *http.Request, handshake *Handshake,
 	conn.SetDeadline(deadlineIn(opts.WriteTimeout))
 	if _, err := conn.Write(appendSwitch(w.Header(), handshake)); err != nil {
 		conn.Close()
-		return nil, &lostError{err}
+		return nil, nil, &lostError{err}
 	}
 	conn.SetDeadline(time.Time{}) // neither ours nor one of http.Server's
-	return newConn(conn, wire.Server, handshake.Subprotocol, opts.Options, early), nil
+	return conn, early, nil
 }
 
 func refuse(w http.ResponseWriter, r *http.Request, opts *AcceptOptions, refusal *HandshakeError) error {

@@ -51,6 +51,7 @@ type Conn struct {
 
 	background sync.WaitGroup // the keepalive's goroutine
 	done       chan struct{}  // closed when the connection is over
+	group      *Group         // or nil
 
 	mu     sync.Mutex // guards what follows
 	err    error      // why it is over
@@ -117,7 +118,9 @@ func (c *Conn) end(err error) error {
 		close(c.done)
 	}
 	err = c.err
+	group := c.group
 	c.mu.Unlock()
+	group.leave(c)
 	c.conn.Close() // nobody could do anything about its error
 	return err
 }

@@ -69,7 +69,7 @@ func connectProtocol(r *http.Request) string {
 }
 
 // acceptConnect answers an extended CONNECT that was found good.
-func acceptConnect(w http.ResponseWriter, r *http.Request, handshake *Handshake, opts *AcceptOptions) (*Conn, error) {
+func acceptConnect(w http.ResponseWriter, r *http.Request, handshake *Handshake, opts *AcceptOptions) (net.Conn, error) {
 	controller := http.NewResponseController(w)
 	// Those of http.Server are not ours.
 	err := errors.Join(controller.SetReadDeadline(time.Time{}), controller.SetWriteDeadline(time.Time{}))
@@ -103,8 +103,7 @@ func acceptConnect(w http.ResponseWriter, r *http.Request, handshake *Handshake,
 		local = textAddr("")
 	}
 	t := &response{r.Context(), r.Body, w, controller}
-	conn := newStream(t, local, textAddr(r.RemoteAddr))
-	return newConn(conn, wire.Server, handshake.Subprotocol, opts.Options, nil), nil
+	return newStream(t, local, textAddr(r.RemoteAddr)), nil
 }
 
 // response is the server's end of a stream: what comes is the request's body, what goes that of the

@@ -1,5 +1,6 @@
 // Package websocket is the WebSocket protocol (RFC 6455) for servers and clients: strict, fast
-// and small. Beside the standard library it needs a compressor, of github.com/klauspost/compress.
+// and small. Beside the standard library it needs golang.org/x/sys, and a compressor, of
+// github.com/klauspost/compress.
 //
 // A server calls [Accept] in an HTTP handler, a client calls [Dial]; both get a [Conn]. What
 // holds for it:
@@ -12,6 +13,10 @@
 //     usable; in the middle of one, it is lost.
 //   - Errors after the end of a connection match [net.ErrClosed]. The end by a close frame is a
 //     [*CloseError].
+//
+// A [Server] runs connections by events instead: a [Handler] is told of messages, and on Linux a
+// plain TCP connection at rest has neither a goroutine nor a buffer. A [Group] shuts down the
+// connections of a server, of either kind.
 //
 // A message for many connections is framed once, by [Prepare] or [AppendMessage], and its bytes
 // are shared: see [Conn.WriteFrames]. If connections use [Compression] (RFC 7692), it is compressed

@@ -22,6 +22,10 @@ type FrameEvent struct {
 
 // observed tells the hook, which is not nil, of a frame.
 func (c *Conn) observed(sent bool, h wire.Header, payload []byte) {
+	c.observe(newFrameEvent(sent, h, payload))
+}
+
+func newFrameEvent(sent bool, h wire.Header, payload []byte) FrameEvent {
 	event := FrameEvent{
 		Time:   time.Now(),
 		Sent:   sent,
@@ -34,17 +38,19 @@ func (c *Conn) observed(sent bool, h wire.Header, payload []byte) {
 	if h.Opcode.Control() {
 		event.Payload = payload
 	}
-	c.observe(event)
+	return event
 }
 
 // observedFrames tells the hook of frames that are encoded already, and not masked.
-func (c *Conn) observedFrames(frames []byte) {
+func (c *Conn) observedFrames(frames []byte) { observeFrames(c.observe, frames) }
+
+func observeFrames(observe func(FrameEvent), frames []byte) {
 	for len(frames) > 0 {
 		h, n, err := wire.ParseHeader(frames)
 		if err != nil || n == 0 || h.Length > int64(len(frames)-n) {
 			return
 		}
-		c.observed(true, h, frames[n:n+int(h.Length)])
+		observe(newFrameEvent(true, h, frames[n:n+int(h.Length)]))
 		frames = frames[n+int(h.Length):]
 	}
 }

@@ -125,6 +125,12 @@ func (m *Machine) Header() Header { return m.frame }
 // InMessage reports whether a message has begun and not ended.
 func (m *Machine) InMessage() bool { return m.message != Continuation }
 
+// Fresh reports whether nothing of earlier input matters any more: a machine without Inflation may
+// be exchanged for a new one then.
+func (m *Machine) Fresh() bool {
+	return !m.inFrame && !m.ended && m.partialLen == 0 && m.message == Continuation
+}
+
 // Left gives how much payload of the current data frame is still to come: as much input will be
 // nothing but payload, and come back, unmasked in place, as chunks. Of compressed messages it
 // gives 0.
