@@ -31,6 +31,7 @@ type settings struct {
 }
 
 var libraries = map[string]library{
+	"duplex-event":     {serve: serveDuplexEvent, deflates: true},
 	"duplex-goroutine": {serve: serveDuplex},
 	"gorilla":          {serve: serveGorilla, deflates: true},
 	"coder":            {serve: serveCoder, deflates: true},

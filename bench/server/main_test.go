@@ -149,7 +149,7 @@ func typesAndPings(t *testing.T, address string) {
 func TestArguments(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"", "-lib"},
-		{"-lib nothing", "must be one of coder, duplex-goroutine"},
+		{"-lib nothing", "must be one of coder, duplex-event"},
 		{"-lib gobwas -deflate", "gobwas does not do permessage-deflate"},
 		{"-lib gws -read-limit 0", "-read-limit"},
 		{"-lib gws more", "unexpected argument"},
