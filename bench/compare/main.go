@@ -61,7 +61,7 @@ func parse(args []string, errOut io.Writer) (s settings, err error) {
 	flags.IntVar(&s.rounds, "rounds", 3, "runs of each server with each work")
 	flags.DurationVar(&s.duration, "duration", 500*time.Millisecond, "measured time of each run")
 	groups := flags.String("run", strings.Join(groupNames(), ","), "works to run")
-	servers := flags.String("lib", floor+",duplex-goroutine,gorilla,coder,gobwas,gws", "servers to compare")
+	servers := flags.String("lib", floor+",duplex-event,duplex-goroutine,gorilla,coder,gobwas,gws", "servers to compare")
 	flags.StringVar(&s.chart, "svg", "compare.svg", "file for the chart; empty for none")
 	if err := flags.Parse(args); err != nil {
 		return s, err
