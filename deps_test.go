@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"e2e":               {},
 
 	"websocket/h2/internal/xconnect":      {},
-	"websocket/conformance":               {"websocket/wire"},
+	"websocket/conformance":               {},
 	"websocket/conformance/cmd/wsconform": {"websocket/conformance"},
 }
 

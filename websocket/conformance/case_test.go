@@ -3,7 +3,7 @@ package conformance
 import (
 	"net"
 	"regexp"
-	"strings"
+	"slices"
 	"testing"
 )
 
@@ -68,7 +68,7 @@ func checkSteps(t *testing.T, id string, role Role, c Case) {
 	}
 	for _, need := range c.needs {
 		known := []string{"deflate", "takeover", "window-15", "limit", "subprotocol", "same-origin", "handshake-timeout", "message-timeout"}
-		if !strings.Contains(" "+strings.Join(known, " ")+" ", " "+need+" ") {
+		if !slices.Contains(known, need) {
 			t.Errorf("%s: needs %q", id, need)
 		}
 	}

@@ -85,32 +85,36 @@ type compressor struct {
 // compress uses the context of the connection, or one for this message alone.
 func (c *compressor) compress(message []byte, takeover bool) ([]byte, error) {
 	c.out.Reset()
-	if takeover && c.context == nil {
-		c.context, _ = flate.NewWriter(&c.out, flate.BestCompression) // it is a level
-	}
 	if takeover {
-		if err := deflateBlock(c.context, message); err != nil {
-			return nil, err
+		if c.context == nil {
+			c.context, _ = flate.NewWriter(&c.out, flate.BestCompression) // it is a level
 		}
-	} else {
+		err := deflateBlock(c.context, message)
+		return c.message(), err
+	}
+	w, _ := flate.NewWriter(&c.out, flate.BestSpeed) // so is this
+	piece := len(message)
+	if c.bits < 15 {
 		// flate knows one window only. What is compressed in pieces of the size of another one
 		// refers no further back than that.
-		for window := 1 << c.bits; ; {
-			piece := message[:min(window, len(message))]
-			if c.bits == 15 {
-				piece = message
-			}
-			message = message[len(piece):]
-			w, _ := flate.NewWriter(&c.out, flate.BestCompression)
-			if err := deflateBlock(w, piece); err != nil {
-				return nil, err
-			}
-			if len(message) == 0 {
-				break
-			}
+		piece = 1 << c.bits
+	}
+	for {
+		w.Reset(&c.out)
+		part := message[:min(piece, len(message))]
+		message = message[len(part):]
+		if err := deflateBlock(w, part); err != nil {
+			return nil, err
+		}
+		if len(message) == 0 {
+			return c.message(), nil
 		}
 	}
-	return bytes.TrimSuffix(bytes.Clone(c.out.Bytes()), []byte{0x00, 0x00, 0xff, 0xff}), nil
+}
+
+// message gives what was written, without the end of the last flush.
+func (c *compressor) message() []byte {
+	return bytes.TrimSuffix(bytes.Clone(c.out.Bytes()), []byte{0x00, 0x00, 0xff, 0xff})
 }
 
 func deflateBlock(w *flate.Writer, data []byte) error {

@@ -27,7 +27,7 @@ type peer struct {
 	partial *message   // begun, and not ended; the reader's
 
 	writing sync.Mutex
-	reader  sync.WaitGroup
+	running sync.WaitGroup
 	news    chan struct{} // holds one token while there is something new
 
 	mu       sync.Mutex // guards what follows
@@ -75,13 +75,13 @@ func newPeer(conn net.Conn, in *bufio.Reader, under Role, agreed *agreement, tim
 // start begins to read frames.
 func (p *peer) start() {
 	p.conn.SetDeadline(time.Time{})
-	p.reader.Go(p.read) // ends with conn, joined by close
+	p.running.Go(p.read) // ends with conn, joined by close
 }
 
 // startUnanswered is for a server whose answer, if any, does not matter, but its end.
 func (p *peer) startUnanswered() {
 	p.conn.SetDeadline(time.Time{})
-	p.reader.Go(func() { // as above
+	p.running.Go(func() { // as above
 		_, err := io.Copy(io.Discard, p.in)
 		p.stop(cmp.Or(err, io.EOF))
 	})
@@ -97,7 +97,7 @@ func (p *peer) role() Role {
 
 func (p *peer) close() {
 	p.conn.Close()
-	p.reader.Wait()
+	p.running.Wait()
 }
 
 func (p *peer) read() {
@@ -176,7 +176,7 @@ func (p *peer) takeControl(f *incoming) error {
 	}
 	switch f.opcode() {
 	case ping:
-		go p.write(p.control(pong, f.payload), 0, 0) // ends with the write's deadline
+		p.reply(pong, f.payload)
 	case pong:
 		p.pongs = append(p.pongs, f.payload)
 	case closing:
@@ -205,7 +205,7 @@ func (p *peer) takeClose(payload []byte) error {
 	p.closed = c
 	if !p.closes {
 		p.closes = true
-		go p.write(p.control(closing, payload), 0, 0) // as above
+		p.reply(closing, payload)
 	}
 	return nil
 }
@@ -255,9 +255,10 @@ func (p *peer) takeData(f *incoming) error {
 	return nil
 }
 
-func (p *peer) control(o opcode, payload []byte) []byte {
+// reply sends a control frame, while reading goes on.
+func (p *peer) reply(o opcode, payload []byte) {
 	b, _ := p.encoder.appendFrame(nil, &frame{}, 0x80|byte(o), payload) // it has no key that could be wrong
-	return b
+	p.running.Go(func() { p.write(b, 0, 0) })                           // ends with conn, joined by close
 }
 
 // write sends b, in segments if chop is not 0. That the other side takes no more is not its
