@@ -33,6 +33,7 @@ type Conn struct {
 	tcp         bool     // conn takes several buffers in one system call
 
 	observe        func(FrameEvent)
+	corks          bool
 	writeTimeout   time.Duration
 	messageTimeout time.Duration
 	closeTimeout   time.Duration
@@ -48,6 +49,7 @@ type Conn struct {
 
 	pong  atomic.Pointer[[]byte] // payload of the last ping that is not answered yet
 	pings pings
+	cork  cork
 
 	background sync.WaitGroup // the keepalive's goroutine
 	done       chan struct{}  // closed when the connection is over
@@ -68,6 +70,7 @@ func newConn(conn net.Conn, role wire.Role, subprotocol string, options Options,
 		subprotocol:    subprotocol,
 		deflate:        options.deflate,
 		observe:        options.Observe,
+		corks:          options.Cork,
 		writeTimeout:   options.WriteTimeout,
 		messageTimeout: options.MessageTimeout,
 		closeTimeout:   options.CloseTimeout,

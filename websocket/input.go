@@ -142,6 +142,9 @@ func (c *Conn) receive(ctx context.Context, p []byte) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if c.corks {
+		c.uncork()
+	}
 	began := c.setReadDeadline()
 	var stop interruption
 	if ctx.Done() != nil {

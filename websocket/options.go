@@ -44,6 +44,12 @@ type Options struct {
 	// goroutine that reads or writes the frame: it must not block, nor use the connection.
 	Observe func(FrameEvent)
 
+	// Cork lets messages leave together. While the reader has been given only some of what has
+	// arrived, messages of up to 8 KiB in all are kept, and leave in one write when a read has to
+	// wait. It is for a goroutine that answers what it reads and goes on reading: if it stops,
+	// what is kept stays. An error of the network is told by the next call.
+	Cork bool
+
 	deflate *deflate // what the handshake agreed on
 }
 

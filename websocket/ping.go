@@ -87,6 +87,7 @@ func (c *Conn) sendPong() {
 			c.writeFrame(context.Background(), time.Now().Add(controlTimeout), wire.Pong, true, *payload)
 		}
 		c.writing.unlock()
+		c.pourOut()
 	}
 }
 

@@ -48,6 +48,7 @@ func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte,
 		}
 	}
 	in.open = false
+	c.cork.ahead.Store(c.corks && len(in.data) > 0)
 	return messageType, dst, nil
 }
 

@@ -160,6 +160,7 @@ func (c *Conn) beginFrame(ctx context.Context) error {
 func (c *Conn) endFrame() {
 	c.writing.unlock()
 	c.sendPong()
+	c.pourOut()
 }
 
 // writeFrame is for who is inside writing, as is all that follows.
@@ -230,6 +231,9 @@ func (c *Conn) sendAll(ctx context.Context, frames [][]byte) error {
 		total += len(frame)
 	}
 	if c.tcp && total > bufferBytes {
+		if err := c.sendKept(ctx, until); err != nil {
+			return err
+		}
 		c.out.vector = append(c.out.vector[:0], frames...)
 		return c.sendVector(ctx, until)
 	}
@@ -257,6 +261,15 @@ func (c *Conn) sendAll(ctx context.Context, frames [][]byte) error {
 
 // send writes first and then rest, which may be nil.
 func (c *Conn) send(ctx context.Context, until time.Time, first, rest []byte) error {
+	if c.cork.keep(first, rest) {
+		if c.cork.ahead.Load() {
+			return nil
+		}
+		return c.sendKept(ctx, until)
+	}
+	if err := c.sendKept(ctx, until); err != nil {
+		return err
+	}
 	if rest != nil {
 		c.out.vector = append(c.out.vector[:0], first, rest)
 		return c.sendVector(ctx, until)

@@ -14,6 +14,7 @@ import (
 // serveDuplex reads each connection with a goroutine.
 func serveDuplex(listener net.Listener, s settings) error {
 	options := &websocket.AcceptOptions{Options: websocket.Options{
+		Cork:         true, // the reader answers
 		ReadLimit:    s.readLimit,
 		WriteTimeout: 10 * time.Second, // whoever takes nothing must not hold up the others
 	}}
