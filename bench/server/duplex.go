@@ -18,6 +18,9 @@ func serveDuplex(listener net.Listener, s settings) error {
 		ReadLimit:    s.readLimit,
 		WriteTimeout: 10 * time.Second, // whoever takes nothing must not hold up the others
 	}}
+	if s.deflate {
+		options.Compression = &websocket.Compression{}
+	}
 	var hub duplexHub
 	hub.wake = make(chan struct{}, 1)
 	go hub.send() // ends with the process

@@ -32,7 +32,7 @@ type settings struct {
 
 var libraries = map[string]library{
 	"duplex-event":     {serve: serveDuplexEvent, deflates: true},
-	"duplex-goroutine": {serve: serveDuplex},
+	"duplex-goroutine": {serve: serveDuplex, deflates: true},
 	"gorilla":          {serve: serveGorilla, deflates: true},
 	"coder":            {serve: serveCoder, deflates: true},
 	"gobwas":           {serve: serveGobwas},
