@@ -104,29 +104,20 @@ func newHTMLEvent(e *topic.Event) htmlEvent {
 }
 
 func (h *Handler) htmlTopics(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	infos, err := h.listTopics(r.Context(), rd.from, rd.limit+1)
+	list, next, err := h.listPage(r.Context(), rd)
 	if err != nil {
 		return h.problem(r, err)
 	}
-	next := ""
-	if len(infos) > rd.limit {
-		infos = infos[:rd.limit]
-		next = h.opts.Prefix + "?" + url.Values{
-			"as": {"html"}, "from": {infos[rd.limit-1].Topic}, "limit": {strconv.Itoa(rd.limit)},
-		}.Encode()
+	if next != "" {
+		next = h.opts.Prefix + next // also from another path that shows the list
 	}
 	type row struct {
-		Name, URL, Newest   string
-		Events, Subscribers int
-		Bytes               int64
-		Ended               bool
+		listed
+		URL string
 	}
-	var rows []row
-	for _, info := range infos {
-		rows = append(rows, row{
-			Name: info.Topic, URL: h.topicURL(info.Topic), Newest: info.Newest.String(), Events: info.Events, Bytes: info.Bytes,
-			Subscribers: h.hub.Subscribers(info.Topic), Ended: info.Ended,
-		})
+	rows := make([]row, len(list))
+	for i, l := range list {
+		rows[i] = row{l, h.topicURL(l.Topic)}
 	}
 	return h.writeHTML(w, r, topicsPage, map[string]any{
 		"Prefix": h.opts.Prefix, "Absolute": origin(r) + h.opts.Prefix, "Topics": rows, "Next": next, "Style": template.CSS(pageCSS),

@@ -22,31 +22,40 @@ type listed struct {
 
 // topics answers with the topics that there are.
 func (h *Handler) topics(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	infos, err := h.listTopics(r.Context(), rd.from, rd.limit+1)
+	list, next, err := h.listPage(r.Context(), rd)
 	if err != nil {
 		return h.problem(r, err)
 	}
-	answer := struct {
+	body := marshal(struct {
 		Topics []listed `json:"topics"`
 		More   bool     `json:"more"`
 		Next   string   `json:"next,omitempty"`
-	}{Topics: []listed{}}
-	if len(infos) > rd.limit {
-		infos = infos[:rd.limit]
-		answer.More, answer.Next = true, nextTopics(rd.query, infos[len(infos)-1].Topic)
-	}
-	for _, info := range infos {
-		l := listed{Topic: info.Topic, Events: info.Events, Bytes: info.Bytes, Subscribers: h.hub.Subscribers(info.Topic), Ended: info.Ended}
-		if info.Events > 0 {
-			l.Newest = info.Newest.String()
-		}
-		answer.Topics = append(answer.Topics, l)
-	}
-	body := marshal(answer)
+	}{list, next != "", next})
 	w.Header()["Content-Type"] = isJSON
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // an error means that the client is gone
 	return nil
+}
+
+// listPage is one page of the list, and the query of the next one if there is
+// more.
+func (h *Handler) listPage(ctx context.Context, rd *reading) (list []listed, next string, err error) {
+	infos, err := h.listTopics(ctx, rd.from, rd.limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(infos) > rd.limit {
+		infos = infos[:rd.limit]
+		next = nextTopics(rd.query, infos[len(infos)-1].Topic)
+	}
+	list = make([]listed, len(infos))
+	for i, info := range infos {
+		list[i] = listed{Topic: info.Topic, Events: info.Events, Bytes: info.Bytes, Subscribers: h.hub.Subscribers(info.Topic), Ended: info.Ended}
+		if info.Events > 0 {
+			list[i].Newest = info.Newest.String()
+		}
+	}
+	return list, next, nil
 }
 
 // listTopics is Log.Topics without those that nobody may publish to and those
