@@ -100,6 +100,15 @@ func (h *Hub) appended(entries []*Entry) {
 	}
 }
 
+// Drain ends the subscribers with ErrClosed: at once, or when their sink has
+// written what it keeps. Those who come later are ended at once. It does not
+// wait, and publishing goes on.
+func (h *Hub) Drain() {
+	for _, s := range h.shards {
+		s.post(command{kind: cmdDrain})
+	}
+}
+
 // Close ends the subscribers with ErrClosed, but for those whose sink keeps a
 // batch, and waits until no sink is being called. Call it when nothing
 // subscribes any more.

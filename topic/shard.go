@@ -25,6 +25,7 @@ type shard struct {
 	turn    []*Entry
 	index   index
 	members []*Subscriber
+	drains  bool          // by Hub.Drain: who is writable is ended
 	dirty   []*Subscriber // with staged entries
 	chunks  [][]byte
 	single  [1][]byte // chunks of one
@@ -51,6 +52,7 @@ const (
 	cmdWritable
 	cmdRead
 	cmdClose
+	cmdDrain
 )
 
 func newShard(h *Hub) *shard {
@@ -92,13 +94,24 @@ func (s *shard) run() {
 	}
 }
 
+// drain ends the subscribers whose sinks are writable, and the others when
+// they settle.
+func (s *shard) drain() {
+	s.drains = true
+	for _, sub := range s.members {
+		if sub.state == live {
+			s.give(sub, Batch{End: ErrClosed})
+		}
+	}
+}
+
 // finish ends the subscribers. The workers have ended before, so the sinks of
 // those who wait for one are the shard's.
 func (s *shard) finish() {
 	s.obey()
 	for _, sub := range s.members {
 		if sub.state == live || sub.state == reading {
-			sub.sink.Send(Batch{End: ErrClosed})
+			s.give(sub, Batch{End: ErrClosed})
 		}
 	}
 }
@@ -130,10 +143,12 @@ func (s *shard) obey() {
 		case cmdRead:
 			s.finishRead(c.read)
 		case cmdClose:
-			c.sub.closed = c.done
+			c.sub.leaving, c.sub.closed = true, c.done
 			if c.sub.state != reading { // else when the worker is done
 				s.leave(c.sub)
 			}
+		case cmdDrain:
+			s.drain()
 		}
 	}
 	clear(s.obeying)
@@ -174,12 +189,14 @@ func (s *shard) leave(sub *Subscriber) {
 	s.beats.remove(sub)
 	sub.state = finished
 	sub.answer()
-	close(sub.closed)
+	if sub.closed != nil {
+		close(sub.closed)
+	}
 }
 
 func (s *shard) subscribe(sn *subscription) {
 	sub := sn.Subscriber
-	if sub.closed != nil { // by another goroutine than the one that subscribes
+	if sub.leaving { // by another goroutine than the one that subscribes
 		s.hub.count(sn.patterns, -1)
 		return
 	}
@@ -220,6 +237,10 @@ func (s *shard) fix(sub *Subscriber) {
 // if anything is missing, else live.
 func (s *shard) settle(sub *Subscriber) {
 	sub.answer()
+	if s.drains {
+		s.give(sub, Batch{End: ErrClosed})
+		return
+	}
 	if sub.again || sub.missed != 0 {
 		sub.again, sub.missed = false, 0
 		sub.state = reading
@@ -249,7 +270,7 @@ func (s *shard) finishRead(r *catchUp) {
 		sub.answer()
 	}
 	switch {
-	case sub.closed != nil:
+	case sub.leaving:
 		s.leave(sub)
 	case (r.done || sub.written) && !r.last:
 		s.settle(sub)
@@ -329,7 +350,7 @@ func (s *shard) flush() {
 	clear(s.chunks[:cap(s.chunks)])
 }
 
-// give sends a batch to a live subscriber.
+// give sends a batch to a subscriber whose sink is writable.
 func (s *shard) give(sub *Subscriber, b Batch) {
 	done := sub.sink.Send(b)
 	switch {

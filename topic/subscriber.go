@@ -97,7 +97,8 @@ type Subscriber struct {
 	earlier, laterOn *Subscriber // neighbours in the shard's order of pingAt
 
 	awaiting []chan struct{} // Unsubscribe calls, until no batch is on its way
-	closed   chan struct{}   // made by Close, closed by the shard
+	leaving  bool            // Leave or Close was called
+	closed   chan struct{}   // made by Close, closed by the shard; nil after Leave
 }
 
 // A state says who may call the sink, and what a matching entry does.
@@ -175,8 +176,14 @@ func (sub *Subscriber) Writable() {
 	sub.shard.post(command{kind: cmdWritable, sub: sub})
 }
 
-// Close removes the subscriber and returns when its sink will not be called
-// again. It must be called once.
+// Leave removes the subscriber. Its sink may be called until Leave has taken
+// effect, so it must bear that. Either Leave or Close must be called, once.
+// Leave may be called from within Send.
+func (sub *Subscriber) Leave() {
+	sub.shard.post(command{kind: cmdClose, sub: sub})
+}
+
+// Close is Leave, and returns when the sink will not be called again.
 func (sub *Subscriber) Close() {
 	sub.await(command{kind: cmdClose, sub: sub})
 }
