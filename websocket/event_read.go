@@ -246,6 +246,9 @@ func (e *events) Drained(*poller.Conn) {
 	}
 }
 
+// HalfClosed changes nothing: without a close frame, it is the end.
+func (e *events) HalfClosed(*poller.Conn) {}
+
 // Closed is the end.
 func (e *events) Closed(_ *poller.Conn, err error) {
 	c := (*EventConn)(e)

@@ -3,7 +3,6 @@ package websocket
 import (
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/duplexhq/duplex/internal/poller"
@@ -113,10 +112,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if o.subprotocol != "" || o.deflate != nil {
 		c.agreed = &agreed{o.subprotocol, o.deflate}
 	}
-	loops, err := sharedLoops()
-	if err == nil {
-		c.polled, err = loops.Adopt(o.conn, (*events)(c), &s.limits, o.early)
-	}
+	c.polled, err = poller.Adopt(o.conn, (*events)(c), &s.limits, o.early)
 	if errors.Is(err, errors.ErrUnsupported) {
 		c.stream = newEventStream(o.run(s.options.Options), s.options.MaxPending)
 		err = nil
@@ -142,7 +138,3 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		go c.follow()
 	}
 }
-
-// sharedLoops gives the poller of all servers of the process. It is never closed: loops without
-// work wait, as the runtime's own do.
-var sharedLoops = sync.OnceValues(func() (*poller.Poller, error) { return poller.New(0) })

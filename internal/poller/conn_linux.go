@@ -89,8 +89,8 @@ func (c *Conn) Pause(rest []byte) {
 // Resume lets the loop read again.
 func (c *Conn) Resume() { c.post(command{kind: cmdResume, conn: c}) }
 
-// SetIdle ends the connection with ErrIdle once nothing has arrived for d.
-// Zero is no limit.
+// SetIdle ends the connection with ErrIdle once nothing has arrived for d. While
+// something is pending, only Limits.WriteTimeout counts. Zero is no limit.
 func (c *Conn) SetIdle(d time.Duration) {
 	var idle uint32
 	if d > 0 {
@@ -136,6 +136,23 @@ func (c *Conn) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.abort(net.ErrClosed)
+}
+
+// Acknowledged tells whether the peer's system has all that was sent to it, and
+// how long ago it last acknowledged anything, be it only that it has no room.
+// If it does not have all now, nor had when asked before, and has acknowledged
+// nothing since then, it is dead or out of reach.
+func (c *Conn) Acknowledged() (all bool, last time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == gone {
+		return true, 0
+	}
+	info, err := unix.GetsockoptTCPInfo(c.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return true, 0 // the loop will tell
+	}
+	return info.Unacked == 0, time.Duration(info.Last_ack_recv) * time.Millisecond
 }
 
 // LocalAddr gives the address of this side; it is not valid once the

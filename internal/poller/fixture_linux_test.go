@@ -15,6 +15,7 @@ type hooks struct {
 	data    func(c *poller.Conn, p []byte)
 	drained func(c *poller.Conn)
 	alarm   func(c *poller.Conn)
+	half    func(c *poller.Conn)
 	closed  func(c *poller.Conn, err error)
 }
 
@@ -33,6 +34,12 @@ func (h *hooks) Drained(c *poller.Conn) {
 func (h *hooks) Alarm(c *poller.Conn) {
 	if h.alarm != nil {
 		h.alarm(c)
+	}
+}
+
+func (h *hooks) HalfClosed(c *poller.Conn) {
+	if h.half != nil {
+		h.half(c)
 	}
 }
 

@@ -304,6 +304,8 @@ func (l *loop) serve(c *Conn, events uint32) {
 	}
 	drained := l.cork(c, events&unix.EPOLLOUT != 0)
 	if drained {
+		c.received = l.now
+		l.arm(c)
 		c.handler.Drained(c)
 	}
 	if c.paused && events&unix.EPOLLERR != 0 {
@@ -371,6 +373,9 @@ func (l *loop) read(c *Conn) {
 			return
 		case n == 0:
 			c.eof = true
+			if c.isOpen() {
+				c.handler.HalfClosed(c)
+			}
 			c.mu.Lock()
 			if c.state == open { // what is pending may still be wanted: FIN ends one direction only
 				c.beginClose(io.EOF)

@@ -15,6 +15,12 @@ type Poller struct{}
 // New fails.
 func New(int) (*Poller, error) { return nil, errors.ErrUnsupported }
 
+// Adoptable reports false.
+func Adoptable(net.Conn) bool { return false }
+
+// Adopt fails, and leaves the connection alone.
+func Adopt(net.Conn, Handler, *Limits, []byte) (*Conn, error) { return nil, errors.ErrUnsupported }
+
 // Close does nothing.
 func (*Poller) Close() {}
 
@@ -26,16 +32,17 @@ func (*Poller) Adopt(net.Conn, Handler, *Limits, []byte) (*Conn, error) {
 // Conn exists on Linux only: nobody can have one, so its methods do nothing.
 type Conn struct{}
 
-func (*Conn) Start() error                     { return errors.ErrUnsupported }
-func (*Conn) Pause([]byte)                     {}
-func (*Conn) Resume()                          {}
-func (*Conn) SetIdle(time.Duration)            {}
-func (*Conn) SetAlarm(time.Duration)           {}
-func (*Conn) Do(func())                        {}
-func (*Conn) Write(...[]byte) (int, error)     { return 0, errors.ErrUnsupported }
-func (*Conn) WriteLent(...[]byte) (int, error) { return 0, errors.ErrUnsupported }
-func (*Conn) Detach([]byte) (net.Conn, error)  { return nil, errors.ErrUnsupported }
-func (*Conn) LocalAddr() netip.AddrPort        { return netip.AddrPort{} }
-func (*Conn) RemoteAddr() netip.AddrPort       { return netip.AddrPort{} }
-func (*Conn) Close()                           {}
-func (*Conn) Abort()                           {}
+func (*Conn) Start() error                        { return errors.ErrUnsupported }
+func (*Conn) Pause([]byte)                        {}
+func (*Conn) Resume()                             {}
+func (*Conn) SetIdle(time.Duration)               {}
+func (*Conn) SetAlarm(time.Duration)              {}
+func (*Conn) Do(func())                           {}
+func (*Conn) Write(...[]byte) (int, error)        { return 0, errors.ErrUnsupported }
+func (*Conn) WriteLent(...[]byte) (int, error)    { return 0, errors.ErrUnsupported }
+func (*Conn) Detach([]byte) (net.Conn, error)     { return nil, errors.ErrUnsupported }
+func (*Conn) LocalAddr() netip.AddrPort           { return netip.AddrPort{} }
+func (*Conn) RemoteAddr() netip.AddrPort          { return netip.AddrPort{} }
+func (*Conn) Acknowledged() (bool, time.Duration) { return true, 0 }
+func (*Conn) Close()                              {}
+func (*Conn) Abort()                              {}

@@ -15,6 +15,9 @@ type Handler interface {
 	Drained(c *Conn)
 	// Alarm says that the time set by SetAlarm is over.
 	Alarm(c *Conn)
+	// HalfClosed says that the peer will send nothing more. What is written
+	// before it returns is still sent. Then the connection ends as by Close.
+	HalfClosed(c *Conn)
 	// Closed says that the connection is over, and is the last call. The error
 	// is net.ErrClosed after Close, Abort or Poller.Close; io.EOF if the peer
 	// ended it in order; ErrIdle or ErrStalled; or what the kernel said.

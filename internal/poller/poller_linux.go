@@ -53,6 +53,35 @@ func (p *Poller) Close() {
 	p.running.Wait()
 }
 
+// Adoptable reports whether Adopt takes a connection like this one.
+func Adoptable(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *replay:
+		return true
+	}
+	return false
+}
+
+// shared is never closed: loops without work wait, as the runtime's own do.
+var shared = sync.OnceValues(func() (*Poller, error) { return New(0) })
+
+// Adopt is [Poller.Adopt] by a poller that the whole process shares. It starts
+// with its first connection.
+func Adopt(conn net.Conn, h Handler, limits *Limits, early []byte) (*Conn, error) {
+	if !Adoptable(conn) {
+		return nil, unsupported(conn)
+	}
+	p, err := shared()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return p.Adopt(conn, h, limits, early)
+}
+
+func unsupported(conn net.Conn) error {
+	return fmt.Errorf("poller: %T: %w", conn, errors.ErrUnsupported)
+}
+
 // Adopt takes a connection over, if it is a *net.TCPConn or came from Detach;
 // else it fails with errors.ErrUnsupported and leaves it alone. In all other
 // cases, conn is closed. No handler is called before Start, so that what
@@ -69,7 +98,7 @@ func (p *Poller) Adopt(conn net.Conn, h Handler, limits *Limits, early []byte) (
 	case *replay:
 		tcp, early = conn.TCPConn, append(early, conn.early...)
 	default:
-		return nil, fmt.Errorf("poller: %T: %w", conn, errors.ErrUnsupported)
+		return nil, unsupported(conn)
 	}
 	// net registered tcp's descriptor with the runtime, which cannot be
 	// undone but by closing it: so the poller goes on with a duplicate.

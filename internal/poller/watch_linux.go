@@ -27,7 +27,7 @@ func (l *loop) watch() {
 
 // judge ends a connection that is over one of its limits, else lets it go on.
 func (l *loop) judge(c *Conn) {
-	stalled, closeBy := c.writeLimits()
+	stalled, closeBy, idle := c.timeLimits()
 	switch {
 	case reached(closeBy, l.now):
 		l.fail(c, net.ErrClosed)
@@ -35,7 +35,7 @@ func (l *loop) judge(c *Conn) {
 	case reached(stalled, l.now):
 		l.fail(c, ErrStalled)
 		l.settle(c)
-	case reached(c.idleLimit(), l.now):
+	case reached(idle, l.now):
 		l.fail(c, ErrIdle)
 		l.settle(c)
 	case reached(c.alarm, l.now):
@@ -57,9 +57,9 @@ func (l *loop) arm(c *Conn) {
 	if c.slot == 0 {
 		return
 	}
-	stalled, closeBy := c.writeLimits()
+	stalled, closeBy, idle := c.timeLimits()
 	var due uint32
-	for _, limit := range [...]uint32{stalled, closeBy, c.idleLimit(), c.alarm} {
+	for _, limit := range [...]uint32{stalled, closeBy, idle, c.alarm} {
 		if limit != 0 && (due == 0 || limit < due) {
 			due = limit
 		}
@@ -72,20 +72,17 @@ func (l *loop) arm(c *Conn) {
 	}
 }
 
-// writeLimits gives the ticks at which the peer will have been too slow, or 0.
-func (c *Conn) writeLimits() (stalled, closeBy uint32) {
+// timeLimits gives the ticks at which the peer will have been too slow or too
+// silent, or 0. Who still has to read is not asked to speak.
+func (c *Conn) timeLimits() (stalled, closeBy, idle uint32) {
 	timeout := c.limits.writeTimeout()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stalled != 0 && timeout > 0 {
 		stalled = c.stalled + ticks(timeout)
 	}
-	return stalled, c.closeBy
-}
-
-func (c *Conn) idleLimit() uint32 {
-	if c.idle == 0 || c.paused {
-		return 0
+	if c.stalled == 0 && !c.paused && c.idle != 0 {
+		idle = c.received + c.idle
 	}
-	return c.received + c.idle
+	return stalled, c.closeBy, idle
 }

@@ -20,6 +20,7 @@ type recorder struct {
 func (r *recorder) Data(_ *Conn, p []byte)    { r.data += len(p) }
 func (r *recorder) Drained(*Conn)             {}
 func (r *recorder) Alarm(*Conn)               { r.alarms++ }
+func (r *recorder) HalfClosed(*Conn)          {}
 func (r *recorder) Closed(_ *Conn, err error) { r.closed = append(r.closed, err) }
 
 // over tells the error of the end, if it has come.
@@ -139,6 +140,34 @@ func TestIdleReceives(t *testing.T) {
 func waitReadable(fd int) error {
 	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
 	return err
+}
+
+// A peer that has not read everything yet is asked to be quick, not to speak.
+func TestIdleWhilePending(t *testing.T) {
+	b := newBench(t, &Limits{WriteTimeout: -1})
+	b.conn.SetIdle(10 * Resolution)
+	b.at(b.loop.now)
+	for pending := 0; pending == 0; {
+		var err error
+		if pending, err = b.conn.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		b.at(b.loop.now + 1)
+	}
+	if err, ok := b.told.over(); ok {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, b.client) // ends with the connection
+	for drained := false; !drained; {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(b.conn.fd), Events: unix.POLLOUT}}, 10_000); err != nil {
+			t.Fatal(err)
+		}
+		b.loop.serve(b.conn, unix.EPOLLOUT)
+		drained = b.conn.backlog == nil
+	}
+	b.endsAt(11, 12, ErrIdle)
 }
 
 // A connection that is not read is not idle.
