@@ -20,17 +20,18 @@ type EventConn struct {
 	agreed  *agreed  // nil if nothing was, as with most connections
 	reading *reading // of what has begun to arrive; owned by who reads
 
-	mu     sync.Mutex // guards what follows
-	value  any
-	err    error   // why nothing more is written
-	duties *duties // or nil
-	alarm  uint32  // tick at which the loop looks at the duties; 0 if at none
-	state  eventState
-	busy   bool // somebody reads, or Open runs
-	held   bool // reading waits until what is pending is sent
-	behind bool // something may be pending
-	told   bool // the handler was told of the end, or is being
-	over   bool // the loop has let go of it
+	mu      sync.Mutex // guards what follows
+	value   any
+	err     error   // why nothing more is written
+	duties  *duties // or nil
+	alarm   uint32  // tick at which the loop looks at the duties; 0 if at none
+	state   eventState
+	busy    bool // somebody reads, or Open runs
+	held    bool // reading waits until what is pending is sent
+	behind  bool // something may be pending
+	offered bool // by Offer, and it was not all taken
+	told    bool // the handler was told of the end, or is being
+	over    bool // the loop has let go of it
 }
 
 // agreed is what the handshake has agreed on.
@@ -86,6 +87,23 @@ func (c *EventConn) Write(messageType MessageType, message []byte) error {
 // WriteFrames sends frames made by [AppendMessage] or [Prepared.Frame], which many connections may
 // share, with the rules of [EventConn.Write]. They are not copied, and must never be changed.
 func (c *EventConn) WriteFrames(frames ...[]byte) error { return c.send(false, frames...) }
+
+// Offer sends frames as WriteFrames does, but takes them whatever is pending, and reports whether the
+// network has taken everything. If not, [DrainHandler].Drained follows when it has. It is for who
+// keeps his place in what he sends, offers a bounded part, and goes on in Drained.
+func (c *EventConn) Offer(frames ...[]byte) (taken bool, err error) {
+	if c.stream != nil {
+		return c.stream.offer(frames)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != eventOpen {
+		return false, c.err
+	}
+	err = c.put(false, frames...)
+	c.offered = err == nil && c.behind
+	return err == nil && !c.behind, err
+}
 
 // WritePrepared sends p, with the rules of [EventConn.Write].
 func (c *EventConn) WritePrepared(p *Prepared) error { return c.send(false, p.FrameIn(c.FrameForm())) }
@@ -193,6 +211,17 @@ func (c *EventConn) RemoteAddr() net.Addr {
 		return nil
 	}
 	return net.TCPAddrFromAddrPort(addr)
+}
+
+// SetReadIdle ends the connection with [ErrIdle] once nothing was received for d, pongs included. While
+// something is pending for the peer, or a message is being handled, it is not idle. Zero or less is no
+// limit.
+func (c *EventConn) SetReadIdle(d time.Duration) {
+	if c.stream != nil {
+		c.stream.conn.SetReadIdle(d)
+		return
+	}
+	c.polled.SetIdle(d)
 }
 
 // SetValue keeps a value of the user's with the connection.

@@ -234,8 +234,8 @@ func (c *EventConn) fail(err error) {
 func (e *events) Drained(*poller.Conn) {
 	c := (*EventConn)(e)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.behind = false
+	offered := c.offered
+	c.behind, c.offered = false, false
 	if d := c.duties; d != nil && d.owed && c.state == eventOpen {
 		d.owed = false
 		_ = c.writeControl(wire.Pong, d.pong) // an error shows in the end of the connection
@@ -243,6 +243,10 @@ func (e *events) Drained(*poller.Conn) {
 	if c.held {
 		c.held = false
 		c.polled.Resume()
+	}
+	c.mu.Unlock()
+	if offered {
+		c.server.drained(c)
 	}
 }
 
@@ -293,6 +297,8 @@ func causeOf(err error) error {
 		return io.ErrUnexpectedEOF // there was no close frame
 	case errors.Is(err, poller.ErrStalled):
 		return os.ErrDeadlineExceeded
+	case errors.Is(err, poller.ErrIdle):
+		return ErrIdle
 	}
 	return err
 }

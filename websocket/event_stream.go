@@ -12,6 +12,7 @@ import (
 type eventStream struct {
 	conn       *Conn
 	maxPending int
+	drained    func()
 	writers    sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
@@ -21,39 +22,67 @@ type eventStream struct {
 	why     error      // it is to follow, or nil
 	timer   *time.Timer
 	writing bool
+	offered bool      // drained is to be called
 	stopped bool      // nothing is written any more
 	idle    sync.Cond // nothing is pending
 }
 
-func newEventStream(conn *Conn, maxPending int) *eventStream {
-	s := &eventStream{conn: conn, maxPending: maxPending}
+func newEventStream(conn *Conn, maxPending int, drained func()) *eventStream {
+	s := &eventStream{conn: conn, maxPending: maxPending, drained: drained}
 	s.idle.L = &s.mu
 	return s
 }
 
 // send leaves frames to the goroutine that writes, and starts it if there is none.
 func (s *eventStream) send(lent bool, frames [][]byte) error {
-	size := 0
-	for _, frame := range frames {
-		size += len(frame)
-	}
+	size := sizeOf(frames)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch over := s.conn.over(); {
-	case over != nil:
-		return over
-	case s.why != nil:
-		return s.why
-	case s.bytes > 0 && s.bytes+size > s.maxPending:
+	if err := s.ended(); err != nil {
+		return err
+	}
+	if s.bytes > 0 && s.bytes+size > s.maxPending {
 		return ErrFull
 	}
 	if lent {
 		frames = [][]byte{slices.Concat(frames...)}
 	}
+	s.keep(frames, size)
+	return nil
+}
+
+// offer is send without a bound. It tells drained when all is written.
+func (s *eventStream) offer(frames [][]byte) (taken bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ended(); err != nil {
+		return false, err
+	}
+	s.offered = true
+	s.keep(frames, sizeOf(frames))
+	return false, nil
+}
+
+// ended gives the error of a connection on which nothing can be written. The caller holds mu, as for
+// keep.
+func (s *eventStream) ended() error {
+	if err := s.conn.over(); err != nil {
+		return err
+	}
+	return s.why
+}
+
+func (s *eventStream) keep(frames [][]byte, size int) {
 	s.frames = append(s.frames, frames...)
 	s.bytes += size
 	s.startWriting()
-	return nil
+}
+
+func sizeOf(frames [][]byte) (size int) {
+	for _, frame := range frames {
+		size += len(frame)
+	}
+	return size
 }
 
 // close leaves a close frame to be sent after what is pending.
@@ -91,20 +120,28 @@ func (s *eventStream) write() {
 			return
 		}
 		s.mu.Unlock()
-		size := 0
-		for _, frame := range frames {
-			size += len(frame)
-		}
 		err := s.conn.WriteFrames(context.Background(), frames...)
 		s.mu.Lock()
-		if s.bytes -= size; err != nil {
+		if s.bytes -= sizeOf(frames); err != nil {
 			s.frames, s.bytes = nil, 0 // who reads is told
 		}
+		drained := s.bytes == 0 && s.offered
 		if s.bytes == 0 {
+			s.offered = false
 			s.idle.Broadcast()
 		}
 		s.mu.Unlock()
+		if drained {
+			s.drained()
+		}
 	}
+}
+
+// isPending reports whether something is.
+func (s *eventStream) isPending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes > 0
 }
 
 // drain waits until nothing is pending.
@@ -133,7 +170,13 @@ func (c *EventConn) follow() {
 	var memory []byte
 	for {
 		messageType, message, err := s.conn.ReadAppend(context.Background(), memory[:0])
+		if err == ErrIdle && s.isPending() {
+			continue // who still has to read is not asked to speak
+		}
 		if err != nil {
+			if err == ErrIdle {
+				err = &lostError{err}
+			}
 			c.mu.Lock()
 			c.err = err
 			c.mu.Unlock()

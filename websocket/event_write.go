@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -27,10 +26,25 @@ func (c *EventConn) send(lent bool, frames ...[]byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != eventOpen {
+	switch {
+	case c.state != eventOpen:
 		return c.err
+	case c.behind && c.isFull(frames):
+		return ErrFull
 	}
 	return c.put(lent, frames...)
+}
+
+// isFull reports whether so much is pending that these frames have no room.
+func (c *EventConn) isFull(frames [][]byte) bool {
+	pending, err := c.polled.Write() // of nothing
+	if pending == 0 || err != nil {
+		return false
+	}
+	for _, frame := range frames {
+		pending += len(frame)
+	}
+	return pending > c.server.options.MaxPending
 }
 
 // put is for who holds mu, as is all that follows. It never blocks.
@@ -45,13 +59,10 @@ func (c *EventConn) put(lent bool, frames ...[]byte) (err error) {
 		pending, err = c.polled.Write(frames...)
 	}
 	c.behind = c.behind || pending > 0
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, poller.ErrFull):
-		return ErrFull
+	if err != nil {
+		return &lostError{err}
 	}
-	return &lostError{err}
+	return nil
 }
 
 func (c *EventConn) writeControl(opcode wire.Opcode, payload []byte) error {
@@ -93,9 +104,7 @@ func (c *EventConn) sendClose(payload []byte, why error, state eventState) {
 	defer c.mu.Unlock()
 	if c.state == eventOpen {
 		c.err = why
-		if c.writeControl(wire.Close, payload) == ErrFull {
-			state = eventEnded // no room for a word of farewell
-		}
+		_ = c.writeControl(wire.Close, payload) // an error shows in the end of the connection
 	}
 	if state <= c.state {
 		return

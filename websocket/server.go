@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"time"
 
@@ -25,6 +26,15 @@ type Handler interface {
 	Close(c *EventConn, err error)
 }
 
+// DrainHandler is a [Handler] that goes on sending when there is room.
+type DrainHandler interface {
+	Handler
+
+	// Drained says that the network has taken everything, after an [EventConn].Offer of which it
+	// did not take all at once. It must not block.
+	Drained(c *EventConn)
+}
+
 // ServerOptions are those of [NewServer]. The zero value is safe.
 type ServerOptions struct {
 	// AcceptOptions hold, but WriteTimeout bounds how long a peer may take nothing of what is
@@ -43,6 +53,10 @@ type ServerOptions struct {
 	// MaxPending bounds the bytes that are kept for a peer that reads slower than it is written
 	// to. If zero or negative, 1 MiB is used. See [EventConn.Write].
 	MaxPending int
+
+	// SendBuffer bounds the bytes that the kernel keeps for a slow peer of a plain TCP connection
+	// on Linux. If zero, the kernel decides, and may keep some MiB.
+	SendBuffer int
 }
 
 // Server is an [http.Handler] that runs connections by events, in place of a goroutine that reads
@@ -57,6 +71,7 @@ type ServerOptions struct {
 // taken it.
 type Server struct {
 	handler Handler
+	drained func(*EventConn) // of a DrainHandler, else nothing
 	options ServerOptions
 	limits  poller.Limits
 	fresh   wire.Machine // of a connection without compression
@@ -65,7 +80,10 @@ type Server struct {
 // NewServer returns a server of connections that h handles. Nothing has to be closed; see
 // [Group.Shutdown] for an end of all connections.
 func NewServer(h Handler, opts *ServerOptions) *Server {
-	s := &Server{handler: h}
+	s := &Server{handler: h, drained: func(*EventConn) {}}
+	if d, ok := h.(DrainHandler); ok {
+		s.drained = d.Drained
+	}
 	if opts != nil {
 		s.options = *opts
 	}
@@ -85,7 +103,8 @@ func NewServer(h Handler, opts *ServerOptions) *Server {
 	s.limits = poller.Limits{
 		WriteTimeout: s.options.WriteTimeout,
 		CloseTimeout: s.options.CloseTimeout,
-		MaxPending:   s.options.MaxPending,
+		MaxPending:   math.MaxInt, // Write looks at ours, so that Offer and control frames have room
+		SendBuffer:   s.options.SendBuffer,
 	}
 	s.fresh = wire.NewMachine(s.config(nil))
 	return s
@@ -114,7 +133,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.polled, err = poller.Adopt(o.conn, (*events)(c), &s.limits, o.early)
 	if errors.Is(err, errors.ErrUnsupported) {
-		c.stream = newEventStream(o.run(s.options.Options), s.options.MaxPending)
+		c.stream = newEventStream(o.run(s.options.Options), s.options.MaxPending, func() { s.drained(c) })
 		err = nil
 	}
 	if err != nil {

@@ -33,6 +33,7 @@ type talker interface {
 type hooks struct {
 	open    func(c talker)
 	message func(c talker, messageType MessageType, message []byte) // nil echoes
+	drained func(c *EventConn)                                      // or nil
 	closed  chan error                                              // told of every end
 	release *latch                                                  // what handlers wait for
 }
@@ -56,6 +57,12 @@ func (h *hooks) got(c talker, messageType MessageType, message []byte) {
 		h.message(c, messageType, message)
 	} else if err := c.Write(messageType, message); err != nil {
 		c.CloseNow()
+	}
+}
+
+func (h *hooks) Drained(c *EventConn) {
+	if h.drained != nil {
+		h.drained(c)
 	}
 }
 
