@@ -12,10 +12,10 @@ const module = "github.com/duplexhq/duplex"
 // arrows says which packages of the module each package may import. They point
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
-	"cmd/duplex":        {"server", "client", "websocket", "websocket/wire", "topic"},
+	"cmd/duplex":        {"server", "client", "websocket", "websocket/wire", "topic", "internal/load"},
 	"server":            {"view", "topic", "topic/memlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
-	"view":              {"topic", "websocket", "sse", "internal/jsonscan"},
+	"view":              {"topic", "websocket", "sse", "internal/jsonscan", "internal/poller"},
 	"topic/memlog":      {"topic"},
 	"topic/logtest":     {"topic"},
 	"topic":             {"internal/jsonscan"},
@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"sse":               {},
 	"internal/jsonscan": {},
 	"internal/poller":   {},
+	"internal/testnet":  {},
 	"internal/load":     {"websocket/wire"},
 	"e2e":               {},
 
@@ -43,6 +44,7 @@ var alone = map[string][]string{
 	"sse":               {},
 	"internal/jsonscan": {},
 	"internal/poller":   {"golang.org/x/sys"},
+	"internal/testnet":  {},
 	"internal/load":     {"golang.org/x/sys"},
 }
 

@@ -16,13 +16,15 @@ const mostRefused = 1000
 type connections struct {
 	limit int // 0 is none
 
-	mu      sync.Mutex
-	open    int                   // without the refused; guarded by mu
-	refused map[net.Conn]struct{} // beyond the limit; guarded by mu
+	mu       sync.Mutex
+	open     int                      // without the refused; guarded by mu
+	refused  map[net.Conn]struct{}    // beyond the limit; guarded by mu
+	returned map[net.Conn]*connection // on their way back to net/http; guarded by mu
 }
 
 // A connection is what its requests know of it.
 type connection struct {
+	conn     net.Conn
 	loopback bool // of the listener
 	refused  bool // beyond the limit
 }
@@ -37,11 +39,35 @@ func connectionOf(ctx context.Context) *connection { return ctx.Value(connection
 
 // accepted is the http.Server's ConnContext.
 func (c *connections) accepted(ctx context.Context, conn net.Conn) context.Context {
-	state := &connection{
-		loopback: isLoopback(ctx.Value(listenerKey{}).(net.Listener).Addr()),
-		refused:  !c.enter(conn),
+	state := c.comesBack(conn)
+	if state == nil {
+		state = &connection{
+			conn:     conn,
+			loopback: isLoopback(ctx.Value(listenerKey{}).(net.Listener).Addr()),
+			refused:  !c.enter(conn),
+		}
 	}
 	return context.WithValue(ctx, connectionKey{}, state)
+}
+
+// comesBack gives what is known of a connection that net/http had before, or
+// nil.
+func (c *connections) comesBack(conn net.Conn) *connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	state := c.returned[conn]
+	delete(c.returned, conn)
+	return state
+}
+
+// giveBack announces a connection that net/http is to have again.
+func (c *connections) giveBack(conn net.Conn, loopback bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.returned == nil {
+		c.returned = make(map[net.Conn]*connection)
+	}
+	c.returned[conn] = &connection{conn: conn, loopback: loopback}
 }
 
 // enter counts a connection. It returns false if there are too many.
@@ -63,7 +89,7 @@ func (c *connections) enter(conn net.Conn) bool {
 }
 
 // changed is the http.Server's ConnState. It never hears of the end of a
-// connection that was hijacked: its handler says so, by leave.
+// connection that was hijacked: its lease does, or the end of its handler.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	if state == http.StateClosed {
 		c.leave(conn)
@@ -77,6 +103,13 @@ func (c *connections) leave(conn net.Conn) {
 		delete(c.refused, conn)
 		return
 	}
+	c.open--
+}
+
+// forget is leave for one that was not refused.
+func (c *connections) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.open--
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,12 +17,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.route(answer, r)
 }
 
-// served is for the end of a request.
+// served is for the end of a request, unless a lease tells of it.
 func (s *Server) served(r *http.Request, answer *recorder) {
 	if answer.hijacked != nil {
+		if answer.leased {
+			return
+		}
 		s.connections.leave(answer.hijacked)
 	}
-	s.logRequest(r, answer)
+	line := newRequestLine(r, answer)
+	line.stays = answer.hijacked != nil || answer.streams()
+	s.logRequest(&line, answer.bytes)
 }
 
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
@@ -71,26 +78,38 @@ func front(r *http.Request) *http.Request {
 	return topics
 }
 
-// logRequest writes one line. Events pass through too often for more than
-// Debug; what stays open is Info, and so its end is noticed.
-func (s *Server) logRequest(r *http.Request, answer *recorder) {
+// A requestLine is what the log says of a request.
+type requestLine struct {
+	method, path, remote string
+	began                time.Time
+	status               int
+	stays                bool // open, for longer than its answer takes
+}
+
+func newRequestLine(r *http.Request, answer *recorder) requestLine {
+	// The query may hold a token, and the body is nobody's business.
+	return requestLine{method: r.Method, path: r.URL.Path, remote: r.RemoteAddr, began: answer.began, status: answer.status}
+}
+
+// logRequest writes one line. Events pass through too often for more than Debug; what
+// stays open is Info, and so its end is noticed.
+func (s *Server) logRequest(line *requestLine, bytes int64) {
 	level := slog.LevelDebug
 	switch {
-	case answer.status == http.StatusInternalServerError:
+	case line.status == http.StatusInternalServerError:
 		level = slog.LevelError
-	case answer.status == http.StatusServiceUnavailable:
+	case line.status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
-	case answer.hijacked != nil || answer.streams():
+	case line.stays:
 		level = slog.LevelInfo
 	}
-	// The query may hold a token, and the body is nobody's business.
-	s.config.Logger.LogAttrs(r.Context(), level, "request",
-		slog.String("method", r.Method),
-		slog.String("path", r.URL.Path),
-		slog.Int("status", answer.status),
-		slog.Int64("bytes", answer.bytes),
-		slog.Duration("took", time.Since(answer.began)),
-		slog.String("remote", r.RemoteAddr),
+	s.config.Logger.LogAttrs(context.Background(), level, "request",
+		slog.String("method", line.method),
+		slog.String("path", line.path),
+		slog.Int("status", line.status),
+		slog.Int64("bytes", bytes),
+		slog.Duration("took", time.Since(line.began)),
+		slog.String("remote", line.remote),
 	)
 }
 
@@ -101,6 +120,7 @@ type recorder struct {
 	status   int
 	bytes    int64
 	hijacked net.Conn // taken from net/http
+	leased   bool     // if it is hijacked
 }
 
 // Unwrap is for http.ResponseController.
@@ -126,7 +146,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, stream, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
-		w.hijacked, w.status = conn, http.StatusSwitchingProtocols
+		w.hijacked, w.status = conn, cmp.Or(w.status, http.StatusSwitchingProtocols)
 	}
 	return conn, stream, err
 }

@@ -24,6 +24,7 @@ type Server struct {
 	http        *http.Server
 	hosts       hostRule
 	connections connections
+	returns     *returns
 
 	progress  progress
 	listen    func(network, address string) (net.Listener, error) // net.Listen
@@ -38,7 +39,7 @@ type Server struct {
 // New returns a server that does not listen yet. config may be nil. Shutdown
 // must be called, by Run or by the caller.
 func New(config *Config) (*Server, error) {
-	s := &Server{config: config.withDefaults(), listen: net.Listen}
+	s := &Server{config: config.withDefaults(), listen: net.Listen, returns: newReturns()}
 	c := &s.config
 	s.hosts = newHostRule(c.hosts())
 	s.connections.limit = c.MaxConnections
@@ -60,6 +61,8 @@ func New(config *Config) (*Server, error) {
 		MaxWait:          c.MaxWait,
 		WriteTimeout:     c.WriteTimeout,
 		Ping:             c.Ping,
+		IdleTimeout:      idleTimeout,
+		Take:             s.lease,
 		AllowOrigins:     c.AllowOrigins,
 		Logger:           c.Logger,
 	})
@@ -106,6 +109,7 @@ func (s *Server) Start() error {
 		})
 		s.config.Logger.Info("listening", "address", l.Addr().String())
 	}
+	s.serving.Go(func() { _ = s.http.Serve(s.returns) }) // Ends when Shutdown closes it. Joined by Shutdown.
 	return nil
 }
 

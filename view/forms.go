@@ -1,20 +1,52 @@
 package view
 
 import (
+	"strconv"
+
 	"github.com/duplexhq/duplex/sse"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/websocket"
 )
 
-// The forms of events: what the transports' bytes are (PROTOCOL.md §5, §8).
-// They are compared by identity, so each is one value.
+// The forms of events: what the transports' bytes are (PROTOCOL.md §5, §8). For
+// WebSocket there is a messages and an envelopes for each frame form.
 var (
 	formEventStream topic.Form = eventStream{}
 	formEnveloped   topic.Form = enveloped{}
 	formLines       topic.Form = lines{}
-	formMessages    topic.Form = messages{}
-	formEnvelopes   topic.Form = envelopes{}
 )
+
+// chunkedForms are the forms above as chunks of an HTTP/1.1 body.
+var chunkedForms = map[topic.Form]topic.Form{
+	formEventStream: &chunked{formEventStream},
+	formEnveloped:   &chunked{formEnveloped},
+	formLines:       &chunked{formLines},
+}
+
+// chunked makes each event a chunk (RFC 9112 §7.1).
+type chunked struct{ topic.Form }
+
+func (f *chunked) AppendEvent(dst []byte, e *topic.Event) []byte {
+	return f.frame(dst, f.Form.AppendEvent(nil, e))
+}
+
+func (f *chunked) AppendSignal(dst []byte, s topic.Signal) []byte {
+	return f.frame(dst, f.Form.AppendSignal(nil, s))
+}
+
+func (*chunked) frame(dst, data []byte) []byte {
+	if len(data) == 0 {
+		return dst // it would be the last chunk
+	}
+	return appendChunk(dst, data)
+}
+
+func appendChunk(dst, data []byte) []byte {
+	dst = strconv.AppendInt(dst, int64(len(data)), 16)
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, data...)
+	return append(dst, "\r\n"...)
+}
 
 // eventStream is an event stream block with the bare data.
 type eventStream struct{}
@@ -69,13 +101,13 @@ func (lines) AppendSignal(dst []byte, s topic.Signal) []byte {
 
 // messages is a WebSocket message with the bare data. Its only signal is a
 // WebSocket ping: an end and a gap close the connection.
-type messages struct{}
+type messages struct{ frame websocket.FrameForm }
 
-func (messages) AppendEvent(dst []byte, e *topic.Event) []byte {
+func (f messages) AppendEvent(dst []byte, e *topic.Event) []byte {
 	if e.Kind == topic.Binary {
-		return websocket.AppendMessage(dst, websocket.Binary, e.Data)
+		return f.frame.AppendMessage(dst, websocket.Binary, e.Data)
 	}
-	return websocket.AppendMessage(dst, websocket.Text, e.Data)
+	return f.frame.AppendMessage(dst, websocket.Text, e.Data)
 }
 
 func (messages) AppendSignal(dst []byte, s topic.Signal) []byte {
@@ -87,10 +119,10 @@ func (messages) AppendSignal(dst []byte, s topic.Signal) []byte {
 
 // envelopes is a WebSocket text message with the event in JSON. A WebSocket
 // ping goes with $ping: browsers answer it, so a dead peer is noticed.
-type envelopes struct{}
+type envelopes struct{ frame websocket.FrameForm }
 
-func (envelopes) AppendEvent(dst []byte, e *topic.Event) []byte {
-	return websocket.AppendMessage(dst, websocket.Text, topic.AppendJSON(nil, e))
+func (f envelopes) AppendEvent(dst []byte, e *topic.Event) []byte {
+	return f.frame.AppendMessage(dst, websocket.Text, topic.AppendJSON(nil, e))
 }
 
 func (envelopes) AppendSignal(dst []byte, s topic.Signal) []byte {

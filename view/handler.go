@@ -3,11 +3,15 @@ package view
 import (
 	"context"
 	"log/slog"
+	"math"
+	"net"
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/websocket"
 )
 
 // Options configure a [Handler]. Zero fields have the defaults that they name.
@@ -33,6 +37,21 @@ type Options struct {
 	// Retry is the least reconnection delay that event streams name when the
 	// server stops. Each names another, below twice of it. Default 2 s.
 	Retry time.Duration
+	// IdleTimeout ends a connection that waits for its next request, of those
+	// that were taken from the HTTP server: see Take. Default 2 min.
+	IdleTimeout time.Duration
+	// SendBuffer bounds the bytes that the kernel keeps for a subscriber that
+	// is slow to read, of those that were taken from the HTTP server. Default
+	// 128 KiB.
+	SendBuffer int
+	// Compression, if not nil, is offered to WebSocket clients.
+	Compression *websocket.Compression
+	// Take, if not nil, lets the handler take connections from the HTTP server.
+	// Over plain TCP under Linux, a subscriber then costs neither a goroutine
+	// nor a buffer while it has nothing to take. For the server, a connection
+	// is gone when it was hijacked: Take gives the connection of a request,
+	// which may be hijacked or not, and who is told of its end if it is.
+	Take func(w http.ResponseWriter, r *http.Request) (net.Conn, Lease)
 	// AllowOrigins lists the other origins whose pages may use topics, as
 	// "https://example.com"; "*" allows all, without credentials.
 	AllowOrigins []string
@@ -55,6 +74,8 @@ func (o *Options) withDefaults() Options {
 	or(&c.WriteTimeout, time.Minute)
 	or(&c.Ping, topic.DefaultPing)
 	or(&c.Retry, 2*time.Second)
+	or(&c.IdleTimeout, 2*time.Minute)
+	or(&c.SendBuffer, 128<<10)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -75,9 +96,10 @@ type Handler struct {
 	opts    Options
 	origins *originPolicy
 
-	draining    chan struct{} // closed by Shutdown: streams end, held polls answer
-	drainOnce   sync.Once
-	connections connections // WebSockets
+	raw, multi  *websocket.Server // without a subprotocol, and with duplex.v1
+	limits      poller.Limits
+	draining    atomic.Bool // by Shutdown
+	connections connections
 }
 
 // New returns a handler. opts may be nil. An error says what is wrong with the
@@ -88,17 +110,28 @@ func New(hub *topic.Hub, opts *Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{hub: hub, opts: o, origins: origins, draining: make(chan struct{})}, nil
+	h := &Handler{hub: hub, opts: o, origins: origins, limits: poller.Limits{
+		WriteTimeout: o.WriteTimeout,
+		MaxPending:   math.MaxInt, // the hub gives one batch at a time
+		SendBuffer:   o.SendBuffer,
+	}}
+	h.raw, h.multi = h.newSocketServer(o.MaxEventBytes), h.newSocketServer(2*o.MaxEventBytes)
+	return h, nil
 }
 
-// Shutdown ends all subscribers in order: WebSockets are closed with 1001,
-// event streams end after "retry:", held polls are answered with their cursor.
-// It returns when the connections that the handler took from net/http are
+// Taken is how many connections the handler has taken from the HTTP server:
+// WebSockets, streams, held polls, and those that wait for their next request.
+func (h *Handler) Taken() int { return h.connections.count() }
+
+// Shutdown ends all subscribers of the hub in order: WebSockets are closed with
+// 1001, event streams end after "retry:", held polls are answered with their
+// cursor. It returns when the connections that the handler took from net/http are
 // gone, or with the context's cause. Requests that net/http still owns are
 // waited for by http.Server.Shutdown.
 func (h *Handler) Shutdown(ctx context.Context) error {
+	h.draining.Store(true)
 	gone := h.connections.drain()
-	h.drainOnce.Do(func() { close(h.draining) })
+	h.hub.Drain()
 	select {
 	case <-gone:
 		return nil
@@ -115,6 +148,13 @@ func (h *Handler) problem(r *http.Request, err error) *Problem {
 		h.opts.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	return p
+}
+
+// logEnd logs why the hub has ended a subscriber, if that was our fault.
+func (h *Handler) logEnd(err error) {
+	if problemOf(err).Status == http.StatusInternalServerError {
+		h.opts.Logger.Error("subscriber failed", "error", err)
+	}
 }
 
 // ServeHTTP finds out what the request is about: a topic, or the topics.

@@ -11,11 +11,9 @@ import (
 	"github.com/duplexhq/duplex/websocket"
 )
 
-// ops carries out what a duplex.v1 client says (PROTOCOL.md §8.4).
-type ops struct {
-	*session
-	answer []byte // reused
-}
+// ops is a session that carries out what a duplex.v1 client says (PROTOCOL.md
+// §8.4).
+type ops session
 
 // An op is one message of the client. Its slices alias the message.
 type op struct {
@@ -29,16 +27,16 @@ type op struct {
 }
 
 // take carries out a message, and answers it if it has a ref or a fault.
-func (o *ops) take(ctx context.Context, kind websocket.MessageType, data []byte) closing {
+func (o *ops) take(kind websocket.MessageType, data []byte) closing {
 	if kind != websocket.Text {
 		return closing{code: websocket.CloseUnsupportedData}
 	}
 	op, problem := parseOp(data)
 	if problem == nil {
-		problem = o.do(ctx, op)
+		problem = o.do(op)
 	}
 	if problem != nil {
-		o.refuse(ctx, op.ref, problem)
+		o.refuse(op.ref, problem)
 	}
 	return closing{}
 }
@@ -84,23 +82,23 @@ func parseOp(data []byte) (op, *Problem) {
 	return o, problem
 }
 
-func (o *ops) do(ctx context.Context, op op) *Problem {
+func (o *ops) do(op op) *Problem {
 	switch op.name {
 	case "subscribe":
-		return o.subscribe(ctx, op)
+		return o.subscribe(op)
 	case "unsubscribe":
-		o.unsubscribe(ctx, op)
+		o.unsubscribe(op)
 	case "publish":
-		return o.publish(ctx, op)
+		return o.publish(op)
 	case "ping":
-		o.confirm(ctx, op.ref, "")
+		o.confirm(op.ref, "")
 	default:
 		return newProblem("bad-parameter", `"op" is none of subscribe, unsubscribe, publish and ping.`)
 	}
 	return nil
 }
 
-func (o *ops) subscribe(ctx context.Context, op op) *Problem {
+func (o *ops) subscribe(op op) *Problem {
 	pattern, err := topic.ParsePattern(op.topic)
 	if err != nil {
 		return problemOf(err)
@@ -111,9 +109,9 @@ func (o *ops) subscribe(ctx context.Context, op op) *Problem {
 		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.names))+" subscriptions already.")
 	}
 	patterns := []topic.Pattern{pattern}
-	start, err := o.handler.start(ctx, patterns, "", op.after)
+	start, err := o.handler.start(context.Background(), patterns, "", op.after)
 	if err != nil {
-		return o.problem(err)
+		return (*session)(o).problem(op.topic, err)
 	}
 	sel := topic.Selection{Name: name, Patterns: patterns, Start: start}
 	if op.ref != nil {
@@ -125,9 +123,9 @@ func (o *ops) subscribe(ctx context.Context, op op) *Problem {
 	return nil
 }
 
-func (o *ops) unsubscribe(ctx context.Context, op op) {
+func (o *ops) unsubscribe(op op) {
 	o.forget(op.topic)
-	o.confirm(ctx, op.ref, "")
+	o.confirm(op.ref, "")
 }
 
 // forget ends a subscription, if there is one of that name. None of its events
@@ -139,14 +137,14 @@ func (o *ops) forget(name string) {
 	}
 }
 
-func (o *ops) publish(ctx context.Context, op op) *Problem {
+func (o *ops) publish(op op) *Problem {
 	if op.data == nil {
 		return newProblem("missing-data", `"data" is missing.`)
 	}
 	if problem := checkKey(op.key); problem != nil {
 		return problem
 	}
-	draft, err := topic.DraftFromJSON(op.event, op.data)
+	draft, err := topic.DraftFromJSON(op.event, slices.Clone(op.data))
 	if err != nil {
 		return problemOf(err)
 	}
@@ -154,11 +152,11 @@ func (o *ops) publish(ctx context.Context, op op) *Problem {
 		return newProblem("too-big", "The event is larger than the server takes.")
 	}
 	drafts := []topic.Draft{draft}
-	id, err := o.handler.hub.Publish(ctx, op.topic, drafts, topic.NewKey(op.key, drafts))
+	id, err := o.handler.hub.Publish(context.Background(), op.topic, drafts, topic.NewKey(op.key, drafts))
 	if err != nil {
-		return o.problem(err)
+		return (*session)(o).problem(op.topic, err)
 	}
-	o.confirm(ctx, op.ref, id.String())
+	o.confirm(op.ref, id.String())
 	return nil
 }
 
@@ -174,16 +172,16 @@ func appendOK(dst, ref []byte, id string) []byte {
 }
 
 // confirm answers an op that has a ref.
-func (o *ops) confirm(ctx context.Context, ref []byte, id string) {
+func (o *ops) confirm(ref []byte, id string) {
 	if ref == nil {
 		return
 	}
 	o.answer = appendOK(o.answer[:0], ref, id)
-	o.send(ctx)
+	o.send()
 }
 
 // refuse answers an op that failed, with its ref if it has one.
-func (o *ops) refuse(ctx context.Context, ref []byte, p *Problem) {
+func (o *ops) refuse(ref []byte, p *Problem) {
 	o.answer = append(o.answer[:0], `{"op":"error",`...)
 	if ref != nil {
 		o.answer = append(o.answer, `"ref":`...)
@@ -191,11 +189,14 @@ func (o *ops) refuse(ctx context.Context, ref []byte, p *Problem) {
 		o.answer = append(o.answer, ',')
 	}
 	o.answer = append(p.appendMembers(o.answer), '}')
-	o.send(ctx)
+	o.send()
 }
 
-// send sends the answer. If it fails, the connection is lost, and the next
-// read says so.
-func (o *ops) send(ctx context.Context) {
-	_ = o.conn.Write(ctx, websocket.Text, o.answer)
+// send sends the answer. If it fails, the connection is lost, and its end
+// follows.
+func (o *ops) send() {
+	if o.conn.Write(websocket.Text, o.answer) == websocket.ErrFull {
+		// A few answers more: the client is not heard before it has read.
+		_, _ = o.conn.Offer(websocket.AppendMessage(nil, websocket.Text, o.answer))
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/duplexhq/duplex/topic"
 )
@@ -74,47 +73,6 @@ func (h *Handler) headPage(ctx context.Context, rd *reading) (*page, error) {
 		}
 	}
 	return p, err
-}
-
-// longpoll holds the request until its page has something (PROTOCOL.md §5.6).
-func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	ctx := r.Context()
-	start, err := h.start(ctx, rd.patterns, rd.lastEventID, rd.after)
-	if err != nil {
-		return h.problem(r, err)
-	}
-	timeout := time.NewTimer(rd.wait)
-	defer timeout.Stop()
-	p, err := h.pageAfter(ctx, rd, start)
-	for held := rd.wait > 0; held && err == nil && p.empty(); {
-		held = h.hold(ctx, rd, p.cursor, timeout.C)
-		if ctx.Err() != nil {
-			break // who has closed his side may still read: he gets the empty page
-		}
-		p, err = h.pageAfter(ctx, rd, topic.Start{Cursor: p.cursor, Asked: start.Asked})
-	}
-	if err != nil {
-		return h.problem(r, err)
-	}
-	w.Header().Set("Preference-Applied", "wait="+strconv.FormatInt(int64(rd.wait/time.Second), 10))
-	writePage(w, r, rd, p)
-	return nil
-}
-
-// hold waits until there is something after the cursor. It returns false if
-// the time is over, the server stops or the client has closed its side.
-func (h *Handler) hold(ctx context.Context, rd *reading, after topic.Cursor, timeout <-chan time.Time) bool {
-	sink := newHandoff()
-	sub := h.hub.Subscribe(sink, topic.Options{}, rd.selection(topic.Start{Cursor: after}))
-	defer sub.Close()
-	select {
-	case <-sink.filled:
-		return true
-	case <-timeout:
-	case <-h.draining:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // start resolves where a subscription begins (PROTOCOL.md §5.2).

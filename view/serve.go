@@ -18,10 +18,8 @@ const (
 // serve answers a request that its origin may send. A problem means that
 // nothing was answered yet.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, t target) *Problem {
-	select {
-	case <-h.draining:
+	if h.draining.Load() {
 		return newProblem("shutting-down", "")
-	default:
 	}
 	setCommon(w.Header())
 	switch method := r.Method; {

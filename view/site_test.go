@@ -205,7 +205,7 @@ func (a *answer) take() string {
 		// PROTOCOL.md §5.9: "The first block also has retry:"; each client gets
 		// another time, from 2 s to twice of it.
 		a.opened = true
-		rest := opening.ReplaceAllString(body, "")
+		rest := retryLine.ReplaceAllString(body, "")
 		if rest == body {
 			return "no retry: " + body
 		}
@@ -214,7 +214,7 @@ func (a *answer) take() string {
 	return body
 }
 
-var opening = regexp.MustCompile(`^retry: [23][0-9]{3}\n`)
+var retryLine = regexp.MustCompile(`^retry: [23][0-9]{3}\n`)
 
 // all waits for the end.
 func (a *answer) all() string {

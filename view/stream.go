@@ -1,6 +1,8 @@
 package view
 
 import (
+	"bytes"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -10,20 +12,20 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
+// A follower is a kind of answer that never ends by itself.
+type follower struct {
+	media   string
+	form    topic.Form
+	retries bool // it says after which time to come back
+}
+
 // sse answers with an event stream (PROTOCOL.md §5.9).
 func (h *Handler) sse(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	form := formEventStream
+	f := follower{media: "text/event-stream", form: formEventStream, retries: true}
 	if rd.envelope {
-		form = formEnveloped
+		f.form = formEnveloped
 	}
-	// Another time for each client, so that not all come back at once.
-	retry := sse.AppendRetry(nil, h.opts.Retry+rand.N(h.opts.Retry))
-	return h.follow(w, r, rd, follower{
-		media:    "text/event-stream",
-		form:     form,
-		opening:  retry[:len(retry)-1], // without the empty line: the first signal is in the same block
-		farewell: retry,
-	})
+	return h.follow(w, r, rd, f)
 }
 
 // stream answers with one JSON event per line (PROTOCOL.md §5.10).
@@ -31,12 +33,13 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, rd *reading) *P
 	return h.follow(w, r, rd, follower{media: "application/x-ndjson", form: formLines})
 }
 
-// A follower is an answer that never ends by itself.
-type follower struct {
-	media    string
-	form     topic.Form
-	opening  []byte // with the header
-	farewell []byte // when the server stops
+// retry is what a stream says of coming back, at its end. Each client is given
+// another time, so that not all come back at once.
+func (h *Handler) retry(f follower) []byte {
+	if !f.retries {
+		return nil
+	}
+	return sse.AppendRetry(nil, h.opts.Retry+rand.N(h.opts.Retry))
 }
 
 func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f follower) *Problem {
@@ -53,31 +56,35 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no")
 	out := responseStream{w: w, rc: http.NewResponseController(w), timeout: h.opts.WriteTimeout}
-	if out.write(f.opening) != nil { // sends the header, too
+	// Without its empty line, retry is in one block with the first signal. The
+	// header is sent with it, in any case.
+	if out.write(bytes.TrimSuffix(h.retry(f), []byte("\n"))) != nil {
 		return nil // the client is gone
 	}
-
+	opts := topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic()}
+	if h.followPolled(w, r, f, opts, rd.selection(start)) {
+		return nil
+	}
 	sink := newHandoff()
-	sub := h.hub.Subscribe(sink, topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic()}, rd.selection(start))
+	sub := h.hub.Subscribe(sink, opts, rd.selection(start))
 	defer sub.Close()
 	for {
 		select {
 		case <-sink.filled:
-			if out.write(sink.batch.Chunks...) != nil {
-				return nil
-			}
-			if end := sink.batch.End; end != nil {
-				h.problem(r, end) // logs a fault of ours: the header has been sent
-				return nil
-			}
-			sink.release()
-			sub.Writable()
-		case <-h.draining:
-			_ = out.write(f.farewell) // best effort: the stream ends anyway
-			return nil
 		case <-r.Context().Done():
 			return nil
 		}
+		if out.write(sink.batch.Chunks...) != nil {
+			return nil
+		}
+		if end := sink.batch.End; end != nil {
+			if h.logEnd(end); errors.Is(end, topic.ErrClosed) {
+				_ = out.write(h.retry(f)) // best effort: the stream ends anyway
+			}
+			return nil
+		}
+		sink.release()
+		sub.Writable()
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
+	"slices"
 	"sync/atomic"
 
 	"github.com/duplexhq/duplex/topic"
@@ -17,7 +17,25 @@ const subprotocol = "duplex.v1"
 // closeGap is the code that tells of a gap where no signal can (PROTOCOL.md §8.8).
 const closeGap websocket.CloseCode = 4410
 
-// websocket accepts a connection and serves it until it ends (PROTOCOL.md §8).
+// newSocketServer gives a server of WebSockets whose messages have so many bytes
+// at most.
+func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
+	return websocket.NewServer(sessions{}, &websocket.ServerOptions{
+		AcceptOptions: websocket.AcceptOptions{
+			Subprotocols: []string{subprotocol},
+			AllowOrigins: []string{"*"}, // the origin policy has judged already
+			Options: websocket.Options{
+				ReadLimit:    readLimit,
+				WriteTimeout: h.opts.WriteTimeout,
+				Compression:  h.opts.Compression,
+			},
+		},
+		SendBuffer: h.opts.SendBuffer,
+	})
+}
+
+// websocket accepts a connection (PROTOCOL.md §8). Over HTTP/2 and above it
+// returns when that has ended.
 func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
 	var start topic.Start
 	if len(rd.patterns) > 0 { // fixed before the 101 is sent
@@ -26,12 +44,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 			return h.problem(r, err)
 		}
 	}
-	opts := &websocket.AcceptOptions{
-		Subprotocols: []string{subprotocol},
-		AllowOrigins: []string{"*"}, // the origin policy has judged already
-		Options:      websocket.Options{ReadLimit: 2 * h.opts.MaxEventBytes, WriteTimeout: h.opts.WriteTimeout},
-	}
-	handshake, refusal := websocket.CheckHandshake(r, opts)
+	handshake, refusal := websocket.CheckHandshake(r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, AllowOrigins: []string{"*"}})
 	switch {
 	case refusal != nil:
 		return handshakeProblem(refusal)
@@ -40,103 +53,139 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	case !h.connections.enter():
 		return newProblem("shutting-down", "")
 	}
-	defer h.connections.leave()
-	conn, err := websocket.Accept(w, r, opts)
-	if err != nil {
-		return nil // the client is gone
+	s := &session{handler: h, greeted: make(chan struct{})}
+	_, s.lease = h.lease(w, r)
+	server := h.raw
+	if handshake.Subprotocol != "" {
+		server = h.multi
 	}
-	conn.SetReadIdle(h.opts.Ping + h.opts.Ping/2)
-
-	s := &session{handler: h, r: r, rd: rd, conn: conn, sink: newHandoff(), greeted: make(chan struct{}), refused: make(chan closing, 1), gone: make(chan struct{})}
-	if conn.Subprotocol() == subprotocol {
-		var selections []topic.Selection
-		for _, p := range rd.patterns {
-			selections = append(selections, topic.Selection{Name: p.String(), Patterns: []topic.Pattern{p}, Start: start})
-			s.names = append(s.names, p.String())
-		}
-		s.sub = h.hub.Subscribe(s.sink, topic.Options{Form: formEnvelopes, Signals: true, Named: true}, selections...)
-		s.run((&ops{session: s}).take)
-		return nil
+	server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), opening{}, &opened{s, rd, start})))
+	if s.conn == nil {
+		s.over() // the client has gone before it was open
 	}
-	conn.SetReadLimit(h.opts.MaxEventBytes)
-	o := topic.Options{Form: formMessages, Signals: true, EndAtGap: true, EndWithTopic: rd.oneTopic()}
-	if rd.envelope {
-		o.Form, o.EndAtGap = formEnvelopes, false
-	}
-	s.sub = h.hub.Subscribe(s.sink, o, rd.selection(start))
-	s.run(s.publish)
 	return nil
 }
 
-// A session is one WebSocket connection: the handler's goroutine writes what
-// the hub gives, another one reads what the client says.
+// A session is one WebSocket connection.
 type session struct {
 	handler *Handler
-	r       *http.Request
-	rd      *reading
-	conn    *websocket.Conn
-	sink    *handoff
+	lease   Lease
+	conn    *websocket.EventConn
 	sub     *topic.Subscriber
-	names   []string // of the subscriptions of duplex.v1; the reader's
-	writing atomic.Bool
-	greeted chan struct{} // closed when the first batch was written
-	refused chan closing  // what the client has sent is a reason to close
-	gone    chan struct{} // closed when the reader has ended
+	topic   string        // what messages are published to; "" with duplex.v1
+	names   []string      // of the subscriptions of duplex.v1; the reader's
+	answer  []byte        // reused; the reader's
+	refused bool          // what the client has sent was a reason to close; the reader's
+	sent    atomic.Int64  // bytes
+	greeted chan struct{} // closed when the first batch was sent; nil then
+}
+
+// opening is the key of what a session needs at its beginning only.
+type opening struct{}
+
+type opened struct {
+	*session
+	*reading
+	start topic.Start
 }
 
 // A closing is what to close a connection with. The zero closing means that
-// there is nobody to tell.
+// the connection goes on.
 type closing struct {
 	code   websocket.CloseCode
 	reason string
 }
 
-// run returns when the connection is over and both goroutines have ended.
-func (s *session) run(take func(context.Context, websocket.MessageType, []byte) closing) {
-	ctx, cancel := context.WithCancel(context.Background()) // the request's is not ours
-	var reader sync.WaitGroup
-	reader.Go(func() { // Ends when the connection does. Joined below.
-		defer close(s.gone)
-		s.read(ctx, take)
-	})
-	end := s.write(ctx)
-	s.sub.Close()
-	if end.code != 0 {
-		_ = s.conn.Close(end.code, end.reason) // the client is gone if it fails
-	}
-	s.conn.CloseNow()
-	cancel()
-	reader.Wait()
+// sessions is the handler of the connections.
+type sessions struct{}
+
+// Open returns when the first signal was sent. Until then nothing is read: the
+// answer to an op would come before it (PROTOCOL.md §8.3).
+func (sessions) Open(c *websocket.EventConn, r *http.Request) {
+	o := r.Context().Value(opening{}).(*opened)
+	o.session.open(c, o.reading, o.start)
 }
 
-// write gives the connection what comes, and returns with what to close it.
-func (s *session) write(ctx context.Context) closing {
-	for first := true; ; first = false {
-		select {
-		case <-s.sink.filled:
-		case end := <-s.refused:
-			return end
-		case <-s.handler.draining:
-			return closing{websocket.CloseGoingAway, "shutting-down"}
-		case <-s.gone:
-			return closing{}
+func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
+	s.conn = c
+	c.SetValue(s)
+	c.SetReadIdle(s.handler.opts.Ping + s.handler.opts.Ping/2)
+	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true}
+	var selections []topic.Selection
+	if c.Subprotocol() == subprotocol {
+		opts.Named = true
+		for _, p := range rd.patterns {
+			selections = append(selections, topic.Selection{Name: p.String(), Patterns: []topic.Pattern{p}, Start: start})
+			s.names = append(s.names, p.String())
 		}
-		if len(s.sink.batch.Chunks) > 0 {
-			s.writing.Store(true)
-			err := s.conn.WriteFrames(ctx, s.sink.batch.Chunks...)
-			s.writing.Store(false)
-			if err != nil {
-				return closing{}
-			}
+	} else {
+		s.topic = rd.patterns[0].String()
+		opts.EndWithTopic = rd.oneTopic()
+		if !rd.envelope {
+			opts.Form, opts.EndAtGap = messages{c.FrameForm()}, true
 		}
-		if first {
-			close(s.greeted)
-		}
-		if end := s.sink.batch.End; end != nil {
-			return s.closingFor(end)
-		}
-		s.sink.release()
-		s.sub.Writable()
+		selections = append(selections, rd.selection(start))
+	}
+	greeted := s.greeted
+	s.sub = s.handler.hub.Subscribe(s, opts, selections...)
+	<-greeted
+}
+
+// Message hands on what the client says, until there is a reason to close.
+func (sessions) Message(c *websocket.EventConn, kind websocket.MessageType, data []byte) {
+	s := c.Value().(*session)
+	if s.refused {
+		return
+	}
+	var end closing
+	if s.topic != "" {
+		end = s.publish(kind, data)
+	} else {
+		end = (*ops)(s).take(kind, data)
+	}
+	if end.code != 0 {
+		s.refused = true
+		s.close(end)
+	}
+}
+
+// Drained lets the hub go on.
+func (sessions) Drained(c *websocket.EventConn) { c.Value().(*session).sub.Writable() }
+
+// Close is the end.
+func (sessions) Close(c *websocket.EventConn, _ error) {
+	s := c.Value().(*session)
+	s.sub.Close()
+	s.over()
+}
+
+// over is for a connection that has ended.
+func (s *session) over() {
+	s.handler.connections.leave()
+	s.lease.Over(s.sent.Load())
+}
+
+// Send is the hub's.
+func (s *session) Send(b topic.Batch) bool {
+	size := 0
+	for _, c := range b.Chunks {
+		size += len(c)
+	}
+	s.sent.Add(int64(size))
+	taken, _ := s.conn.Offer(b.Chunks...) // an error shows in the end of the connection
+	if b.End != nil {
+		s.close(s.closingFor(b.End))
+	}
+	if s.greeted != nil {
+		close(s.greeted)
+		s.greeted = nil
+	}
+	return taken
+}
+
+func (s *session) close(end closing) {
+	if s.conn.Close(end.code, end.reason) != nil {
+		s.conn.CloseNow() // the reason is none that may be sent
 	}
 }
 
@@ -154,56 +203,36 @@ func (s *session) closingFor(end error) closing {
 	if errors.Is(end, topic.ErrClosed) {
 		return closing{websocket.CloseGoingAway, "shutting-down"}
 	}
-	return closing{websocket.CloseInternalError, s.problem(end).Type}
-}
-
-func (s *session) problem(err error) *Problem { return s.handler.problem(s.r, err) }
-
-// read hands on what the client says, until there is a reason to close. Then
-// it goes on, so that the answer to the close arrives. Nothing is read before
-// the first signal is sent: the answer to an op would come before it
-// (PROTOCOL.md §8.3).
-func (s *session) read(ctx context.Context, take func(context.Context, websocket.MessageType, []byte) closing) {
-	select {
-	case <-s.greeted:
-	case <-ctx.Done():
-		return
-	}
-	refused := false
-	for {
-		kind, data, err := s.conn.Read(ctx)
-		if errors.Is(err, websocket.ErrIdle) && s.writing.Load() {
-			continue // silent, but still taking a write, which has its own time limit
-		}
-		if err != nil {
-			return
-		}
-		if refused {
-			continue
-		}
-		if end := take(ctx, kind, data); end.code != 0 {
-			s.refused <- end
-			refused = true
-		}
-	}
+	s.handler.logEnd(end)
+	return closing{websocket.CloseInternalError, problemOf(end).Type}
 }
 
 // publish publishes a message to the URL's topic (PROTOCOL.md §8.2). A pattern
 // is refused like any name that cannot be published to.
-func (s *session) publish(ctx context.Context, kind websocket.MessageType, data []byte) closing {
-	draft := topic.Draft{Media: "text/plain", Data: data, Kind: topic.Text}
+func (s *session) publish(kind websocket.MessageType, data []byte) closing {
+	draft := topic.Draft{Media: "text/plain", Data: slices.Clone(data), Kind: topic.Text}
 	if kind == websocket.Binary {
 		draft.Media, draft.Kind = "application/octet-stream", topic.Binary
 	}
-	_, err := s.handler.hub.Publish(ctx, s.rd.patterns[0].String(), []topic.Draft{draft}, topic.Key{})
+	_, err := s.handler.hub.Publish(context.Background(), s.topic, []topic.Draft{draft}, topic.Key{})
 	if err == nil {
 		return closing{}
 	}
-	problem := s.problem(err)
+	problem := s.problem(s.topic, err)
 	if problem.Status >= http.StatusInternalServerError {
 		return closing{websocket.CloseInternalError, problem.Type}
 	}
 	return closing{websocket.ClosePolicyViolation, problem.Type}
+}
+
+// problem is problemOf for what went wrong with an operation on a topic; what is
+// nobody's fault but ours is logged.
+func (s *session) problem(name string, err error) *Problem {
+	p := problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		s.handler.opts.Logger.Error("operation failed", "topic", name, "error", err)
+	}
+	return p
 }
 
 // handshakeProblem tells in our own words what is wrong with a handshake.

@@ -23,6 +23,7 @@ type eventStream struct {
 	timer   *time.Timer
 	writing bool
 	offered bool      // drained is to be called
+	opened  bool      // Open has returned, so that it may be
 	stopped bool      // nothing is written any more
 	idle    sync.Cond // nothing is pending
 }
@@ -120,20 +121,38 @@ func (s *eventStream) write() {
 			return
 		}
 		s.mu.Unlock()
+		size := sizeOf(frames)
 		err := s.conn.WriteFrames(context.Background(), frames...)
 		s.mu.Lock()
-		if s.bytes -= sizeOf(frames); err != nil {
+		if s.bytes -= size; err != nil {
 			s.frames, s.bytes = nil, 0 // who reads is told
 		}
-		drained := s.bytes == 0 && s.offered
 		if s.bytes == 0 {
-			s.offered = false
 			s.idle.Broadcast()
 		}
 		s.mu.Unlock()
-		if drained {
-			s.drained()
-		}
+		s.tellDrained()
+	}
+}
+
+// open is for when Open has returned.
+func (s *eventStream) open() {
+	s.mu.Lock()
+	s.opened = true
+	s.mu.Unlock()
+	s.tellDrained()
+}
+
+// tellDrained calls drained if that is due.
+func (s *eventStream) tellDrained() {
+	s.mu.Lock()
+	due := s.offered && s.opened && s.bytes == 0
+	if due {
+		s.offered = false
+	}
+	s.mu.Unlock()
+	if due {
+		s.drained()
 	}
 }
 
@@ -167,6 +186,7 @@ func (s *eventStream) stop() {
 // follow reads a connection that is not polled until it is over.
 func (c *EventConn) follow() {
 	s := c.stream
+	s.open()
 	var memory []byte
 	for {
 		messageType, message, err := s.conn.ReadAppend(context.Background(), memory[:0])

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"cmp"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/duplexhq/duplex/view"
+)
+
+// A lease is what the server keeps of a connection that a subscriber has taken
+// from net/http: what the log is to say at its end, and little else.
+type lease struct {
+	server   *Server
+	line     requestLine
+	loopback bool // of the listener
+}
+
+// lease is the view's Take.
+func (s *Server) lease(w http.ResponseWriter, r *http.Request) (net.Conn, view.Lease) {
+	conn := connectionOf(r.Context())
+	answer := w.(*recorder) // of serve
+	answer.leased = true
+	line := newRequestLine(r, answer)
+	line.stays = answer.streams() || len(r.Header["Upgrade"]) > 0
+	if line.status = cmp.Or(answer.status, http.StatusOK); len(r.Header["Upgrade"]) > 0 {
+		line.status = http.StatusSwitchingProtocols
+	}
+	return conn.conn, &lease{s, line, conn.loopback}
+}
+
+// Over notes the end.
+func (l *lease) Over(sent int64) {
+	l.server.connections.forget()
+	l.server.logRequest(&l.line, sent)
+}
+
+// Return has net/http serve the connection again.
+func (l *lease) Return(conn net.Conn, sent int64) {
+	l.server.logRequest(&l.line, sent)
+	l.server.connections.giveBack(conn, l.loopback)
+	if !l.server.returns.put(conn) {
+		l.server.dismiss(conn)
+	}
+}
+
+// dismiss ends a connection that came back when the server had stopped.
+func (s *Server) dismiss(conn net.Conn) {
+	s.connections.comesBack(conn)
+	s.connections.forget()
+	conn.Close()
+}
+
+// returns is the listener of the connections that come back to net/http.
+type returns struct {
+	ready chan struct{} // capacity 1: there may be some
+
+	mu     sync.Mutex
+	conns  []net.Conn // guarded by mu
+	closed bool       // guarded by mu
+}
+
+func newReturns() *returns { return &returns{ready: make(chan struct{}, 1)} }
+
+// put never blocks. It reports false if the listener is closed.
+func (l *returns) put(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.conns = append(l.conns, conn)
+	l.wake()
+	return true
+}
+
+func (l *returns) wake() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Accept gives one after the other, also those that came before Close.
+func (l *returns) Accept() (net.Conn, error) {
+	for range l.ready {
+		l.mu.Lock()
+		if n := len(l.conns); n > 0 {
+			conn := l.conns[n-1]
+			l.conns[n-1] = nil
+			l.conns = l.conns[:n-1]
+			l.wake()
+			l.mu.Unlock()
+			return conn, nil
+		}
+		closed := l.closed
+		l.mu.Unlock()
+		if closed {
+			l.wake() // for whoever asks again
+			break
+		}
+	}
+	return nil, net.ErrClosed
+}
+
+// Close lets no more in.
+func (l *returns) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.wake()
+	return nil
+}
+
+// Addr is nobody's: the connections have theirs.
+func (l *returns) Addr() net.Addr { return &net.TCPAddr{} }

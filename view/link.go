@@ -1,0 +1,136 @@
+package view
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/duplexhq/duplex/internal/poller"
+	"github.com/duplexhq/duplex/topic"
+)
+
+// A link is a plain TCP connection that was taken from net/http. The poller
+// drives it: while nothing happens, it has neither a goroutine nor a buffer.
+// What its answer is, is the business of the handler that embeds it. Its
+// methods belong to the connection's loop, but for write.
+type link struct {
+	handler *Handler
+	lease   Lease
+	conn    *poller.Conn
+	sub     *topic.Subscriber // nil before it subscribes and after it has left
+	sent    atomic.Int64
+
+	reusable bool // for another request
+	resting  bool // the answer is complete
+	gone     bool // the connection has ended or was given back
+}
+
+// take takes the connection of a request from net/http, and calls begin on its
+// loop before anything else. It reports false if the connection has to stay
+// where it is. The header of an answer whose body has no length may have been
+// sent.
+func (h *Handler) take(w http.ResponseWriter, r *http.Request, l *link, events poller.Handler, begin func()) bool {
+	conn, lease := h.lease(w, r)
+	if !poller.Adoptable(conn) || !h.connections.enter() {
+		return false
+	}
+	conn, stream, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		h.connections.leave()
+		return false
+	}
+	// The rest of net/http's buffers is left behind.
+	early := make([]byte, stream.Reader.Buffered())
+	_, _ = io.ReadFull(stream.Reader, early) // it holds as many
+	l.handler, l.lease = h, lease
+	// After a body, whoever asked may send more of it than was read.
+	l.reusable = r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && !r.Close && w.Header().Get("Connection") == ""
+	polled, err := poller.Adopt(conn, events, &h.limits, early)
+	if err != nil { // it is closed
+		h.connections.leave()
+		lease.Over(0)
+		return true
+	}
+	l.conn = polled
+	polled.Do(begin)
+	_ = polled.Start() // if it has ended already, Closed says so
+	return true
+}
+
+// write sends chunks, and reports whether the network has taken all that was
+// written. Else Drained follows. It may be called by any goroutine.
+func (l *link) write(chunks ...[]byte) (taken bool) {
+	size := 0
+	for _, c := range chunks {
+		size += len(c)
+	}
+	l.sent.Add(int64(size))
+	pending, err := l.conn.Write(chunks...)
+	return pending == 0 && err == nil
+}
+
+// finish is for when the last byte of the answer was written.
+func (l *link) finish() {
+	l.leave()
+	l.resting = true
+	l.rest()
+}
+
+// rest waits for the next request, once the answer has left.
+func (l *link) rest() {
+	if l.gone {
+		return
+	}
+	if pending, err := l.conn.Write(); pending > 0 && err == nil { // of nothing
+		return // Drained comes back
+	}
+	if !l.reusable || !l.handler.connections.rest(l.conn) {
+		l.conn.Close()
+		return
+	}
+	l.conn.SetIdle(l.handler.opts.IdleTimeout)
+	l.conn.Resume() // if it was paused: the next request is here
+}
+
+// next gives the connection back to net/http with the first bytes of the next
+// request.
+func (l *link) next(p []byte) {
+	conn, err := l.conn.Detach(p)
+	if err != nil {
+		l.conn.Abort() // the process has no descriptor left, or the peer is gone
+		return
+	}
+	l.end()
+	l.lease.Return(conn, l.sent.Load())
+}
+
+func (l *link) leave() {
+	if l.sub != nil {
+		l.sub.Leave()
+		l.sub = nil
+	}
+}
+
+// end is for a connection that is no longer the handler's.
+func (l *link) end() {
+	l.gone = true
+	l.leave()
+	l.handler.connections.wake(l.conn)
+	l.handler.connections.leave()
+}
+
+// Drained goes on.
+func (l *link) Drained(*poller.Conn) {
+	switch {
+	case l.resting:
+		l.rest()
+	case l.sub != nil:
+		l.sub.Writable()
+	}
+}
+
+// Closed is the end.
+func (l *link) Closed(*poller.Conn, error) {
+	l.end()
+	l.lease.Over(l.sent.Load())
+}

@@ -1,0 +1,187 @@
+package view
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/duplexhq/duplex/internal/poller"
+	"github.com/duplexhq/duplex/topic"
+)
+
+// parkAfter is how long a poll is held by its handler before it leaves net/http:
+// those that are answered soon are cheaper there.
+const parkAfter = time.Second
+
+// longpoll holds the request until its page has something (PROTOCOL.md §5.6).
+func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
+	ctx := r.Context()
+	start, err := h.start(ctx, rd.patterns, rd.lastEventID, rd.after)
+	if err != nil {
+		return h.problem(r, err)
+	}
+	w.Header().Set("Preference-Applied", "wait="+strconv.FormatInt(int64(rd.wait/time.Second), 10))
+	until := time.Now().Add(rd.wait)
+	p, err := h.pageAfter(ctx, rd, start)
+	for held := rd.wait > 0; held && err == nil && p.empty(); {
+		var parked bool
+		at := topic.Start{Cursor: p.cursor, Asked: start.Asked}
+		if held, parked = h.hold(w, r, rd, at, until); parked {
+			return nil
+		}
+		if ctx.Err() != nil {
+			break // who has closed his side may still read: he gets the empty page
+		}
+		p, err = h.pageAfter(ctx, rd, at)
+	}
+	if err != nil {
+		return h.problem(r, err)
+	}
+	writePage(w, r, rd, p)
+	return nil
+}
+
+// hold waits until there is something after the cursor. It reports false if the
+// time is over, the server stops or the client has closed its side. Or the
+// poll is parked: the poller answers it.
+func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time) (held, parked bool) {
+	sink := newHandoff()
+	sub := h.hub.Subscribe(sink, topic.Options{}, rd.selection(at))
+	defer sub.Close()
+	timeout := time.NewTimer(time.Until(until))
+	defer timeout.Stop()
+	park := time.NewTimer(parkAfter)
+	defer park.Stop()
+	for {
+		select {
+		case <-sink.filled:
+			return sink.batch.End == nil, false // else the server stops
+		case <-park.C:
+			if h.park(w, r, rd, at, until) {
+				return false, true
+			}
+		case <-timeout.C:
+			return false, false
+		case <-r.Context().Done():
+			return false, false
+		}
+	}
+}
+
+// A heldPoll is a long-poll on a link.
+type heldPoll struct {
+	link
+	method   string
+	url      *url.URL
+	header   http.Header
+	rd       *reading
+	at       topic.Start
+	until    time.Time
+	answered bool
+}
+
+// park lets the poller hold a request that was not answered. It reports false
+// if it cannot.
+func (h *Handler) park(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time) bool {
+	if !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || r.Close || w.Header().Get("Connection") != "" {
+		return false // the connection is not to be used again, or holds a body: net/http knows how
+	}
+	p := &heldPoll{method: r.Method, url: r.URL, header: maps.Clone(w.Header()), rd: rd, at: at, until: until}
+	return h.take(w, r, &p.link, p, p.hold)
+}
+
+// hold waits for something after the cursor.
+func (p *heldPoll) hold() {
+	p.sub = p.handler.hub.Subscribe(p, topic.Options{}, p.rd.selection(p.at))
+	p.conn.SetAlarm(max(time.Until(p.until), 1))
+}
+
+// Send is the hub's: there is something to read, or the server stops.
+func (p *heldPoll) Send(topic.Batch) bool {
+	p.conn.Do(p.wake)
+	return false
+}
+
+// Alarm says that the time is over.
+func (p *heldPoll) Alarm(*poller.Conn) { p.wake() }
+
+// wake has the poll answered. Reading the log may take its time.
+func (p *heldPoll) wake() {
+	if p.gone || p.answered {
+		return
+	}
+	p.answered = true
+	p.leave()
+	go p.answer() // ends when the answer is written; the connection counts until then
+}
+
+// answer sends the page, or goes on waiting if there is nothing after all.
+func (p *heldPoll) answer() {
+	page, err := p.handler.pageAfter(context.Background(), p.rd, p.at)
+	if err == nil && page.empty() && !p.handler.draining.Load() && time.Now().Before(p.until) {
+		p.conn.Do(func() {
+			if p.answered = p.gone; !p.gone {
+				p.at.Cursor = page.cursor
+				p.hold()
+			}
+		})
+		return
+	}
+	p.write(p.response(page, err))
+	p.conn.Do(p.finish)
+}
+
+// response gives the bytes of the answer.
+func (p *heldPoll) response(page *page, err error) []byte {
+	r := &http.Request{Method: p.method, URL: p.url}
+	a := kept{header: p.header, status: http.StatusOK}
+	if err != nil {
+		p.handler.problem(r, err).write(&a, r)
+	} else {
+		writePage(&a, r, p.rd, page)
+	}
+	a.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	response := http.Response{
+		StatusCode: a.status, ProtoMajor: 1, ProtoMinor: 1, Request: r,
+		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()),
+		Close: p.handler.draining.Load(),
+	}
+	var b bytes.Buffer
+	_ = response.Write(&b) // a bytes.Buffer takes everything
+	return b.Bytes()
+}
+
+// HalfClosed answers who has closed his side with an empty page: he may still
+// read.
+func (p *heldPoll) HalfClosed(*poller.Conn) {
+	if !p.answered {
+		p.answered = true
+		p.reusable = false
+		p.write(p.response(&page{cursor: p.at.Cursor}, nil))
+	}
+}
+
+// Data is the next request. While this one is not answered, it waits.
+func (p *heldPoll) Data(_ *poller.Conn, data []byte) {
+	if p.resting {
+		p.next(data)
+		return
+	}
+	p.conn.Pause(data)
+}
+
+// kept is an answer that is written elsewhere.
+type kept struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (k *kept) Header() http.Header         { return k.header }
+func (k *kept) WriteHeader(status int)      { k.status = status }
+func (k *kept) Write(p []byte) (int, error) { return k.body.Write(p) }

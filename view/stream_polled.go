@@ -1,0 +1,96 @@
+package view
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/duplexhq/duplex/internal/poller"
+	"github.com/duplexhq/duplex/topic"
+)
+
+// A polledStream is an answer that never ends by itself on a link: what the hub
+// gives goes straight into the socket.
+type polledStream struct {
+	link
+	chunked bool // else the end of the connection is that of the answer
+	retries bool // it says after which time to come back
+	silent  bool // something was not acknowledged when the alarm last rang
+}
+
+// followPolled lets the poller send an answer whose header has left. It reports
+// false if it cannot.
+func (h *Handler) followPolled(w http.ResponseWriter, r *http.Request, f follower, opts topic.Options, selection topic.Selection) bool {
+	s := &polledStream{chunked: r.ProtoAtLeast(1, 1), retries: f.retries}
+	if s.chunked {
+		opts.Form = chunkedForms[f.form]
+	}
+	return h.take(w, r, &s.link, s, func() {
+		s.sub = h.hub.Subscribe(s, opts, selection)
+		s.watch()
+	})
+}
+
+// Send is the hub's.
+func (s *polledStream) Send(b topic.Batch) bool {
+	taken := s.write(b.Chunks...)
+	if b.End != nil {
+		s.conn.Do(func() { s.close(b.End) })
+	}
+	return taken
+}
+
+// close ends the answer.
+func (s *polledStream) close(why error) {
+	if s.gone {
+		return
+	}
+	var last []byte
+	if s.handler.logEnd(why); errors.Is(why, topic.ErrClosed) {
+		last = s.handler.retry(follower{retries: s.retries})
+	}
+	if s.chunked {
+		if len(last) > 0 {
+			last = appendChunk(nil, last)
+		}
+		last = append(last, "0\r\n\r\n"...)
+	}
+	s.write(last)
+	s.finish()
+}
+
+// Data is of no use while the stream lasts. Whoever sends it all the same
+// cannot have the connection for another request.
+func (s *polledStream) Data(_ *poller.Conn, p []byte) {
+	if s.resting && s.reusable {
+		s.next(p)
+		return
+	}
+	s.reusable = false
+}
+
+// HalfClosed is the end: the client is gone.
+func (s *polledStream) HalfClosed(*poller.Conn) {}
+
+// watch has the alarm ring so often that a peer that is out of reach is noticed
+// within one and a half intervals of $ping: the next one goes out to it within
+// one, and two alarms lie within half of one.
+func (s *polledStream) watch() {
+	if interval := s.handler.opts.Ping; interval > 0 {
+		s.conn.SetAlarm(interval / 4)
+	}
+}
+
+// Alarm ends the stream of a peer whose system has acknowledged nothing since
+// the last alarm, although it should have.
+func (s *polledStream) Alarm(*poller.Conn) {
+	if s.resting {
+		return
+	}
+	all, last := s.conn.Acknowledged()
+	if !all && s.silent && last > s.handler.opts.Ping/5 { // alarms are not exact
+		s.conn.Abort()
+		return
+	}
+	s.silent = !all
+	s.watch()
+}
