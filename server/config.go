@@ -53,6 +53,8 @@ type Config struct {
 	MaxWait          time.Duration // that a long-poll is held
 	Ping             time.Duration // interval of $ping
 	WriteTimeout     time.Duration // of a write that does not move
+	SendBuffer       int           // bytes that the kernel keeps for a slow subscriber
+	NoCompression    bool          // of WebSocket messages
 
 	RetainEvents      int           // kept of each topic. If negative, no limit
 	RetainAge         time.Duration // of the events kept. If negative, no limit

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"net"
 	"net/http"
 	"sync"
@@ -24,8 +23,10 @@ func (s *Server) lease(w http.ResponseWriter, r *http.Request) (net.Conn, view.L
 	answer.leased = true
 	line := newRequestLine(r, answer)
 	line.stays = answer.streams() || len(r.Header["Upgrade"]) > 0
-	if line.status = cmp.Or(answer.status, http.StatusOK); len(r.Header["Upgrade"]) > 0 {
+	if len(r.Header["Upgrade"]) > 0 {
 		line.status = http.StatusSwitchingProtocols
+	} else if line.status == 0 {
+		line.status = http.StatusOK // of a poll, later
 	}
 	return conn.conn, &lease{s, line, conn.loopback}
 }

@@ -81,14 +81,14 @@ func front(r *http.Request) *http.Request {
 // A requestLine is what the log says of a request.
 type requestLine struct {
 	method, path, remote string
-	began                time.Time
-	status               int
+	began                int64 // nanoseconds of Unix: it is kept for many connections
+	status               int32
 	stays                bool // open, for longer than its answer takes
 }
 
 func newRequestLine(r *http.Request, answer *recorder) requestLine {
 	// The query may hold a token, and the body is nobody's business.
-	return requestLine{method: r.Method, path: r.URL.Path, remote: r.RemoteAddr, began: answer.began, status: answer.status}
+	return requestLine{method: r.Method, path: r.URL.Path, remote: r.RemoteAddr, began: answer.began.UnixNano(), status: int32(answer.status)}
 }
 
 // logRequest writes one line. Events pass through too often for more than Debug; what
@@ -106,9 +106,9 @@ func (s *Server) logRequest(line *requestLine, bytes int64) {
 	s.config.Logger.LogAttrs(context.Background(), level, "request",
 		slog.String("method", line.method),
 		slog.String("path", line.path),
-		slog.Int("status", line.status),
+		slog.Int("status", int(line.status)),
 		slog.Int64("bytes", bytes),
-		slog.Duration("took", time.Since(line.began)),
+		slog.Duration("took", time.Since(time.Unix(0, line.began))),
 		slog.String("remote", line.remote),
 	)
 }

@@ -60,6 +60,8 @@ func New(config *Config) (*Server, error) {
 		MaxSubscriptions: c.MaxSubscriptions,
 		MaxWait:          c.MaxWait,
 		WriteTimeout:     c.WriteTimeout,
+		SendBuffer:       c.SendBuffer,
+		NoCompression:    c.NoCompression,
 		Ping:             c.Ping,
 		IdleTimeout:      idleTimeout,
 		Take:             s.lease,

@@ -99,15 +99,26 @@ func (lines) AppendSignal(dst []byte, s topic.Signal) []byte {
 	return append(topic.AppendSignalJSON(dst, s), '\n')
 }
 
+// maxCompressed is the length up to which a message is compressed: all wait for
+// it while that is done.
+const maxCompressed = 64 << 10
+
+func appendMessage(dst []byte, form websocket.FrameForm, messageType websocket.MessageType, payload []byte) []byte {
+	if len(payload) > maxCompressed {
+		form = websocket.FrameForm{}
+	}
+	return form.AppendMessage(dst, messageType, payload)
+}
+
 // messages is a WebSocket message with the bare data. Its only signal is a
 // WebSocket ping: an end and a gap close the connection.
 type messages struct{ frame websocket.FrameForm }
 
 func (f messages) AppendEvent(dst []byte, e *topic.Event) []byte {
 	if e.Kind == topic.Binary {
-		return f.frame.AppendMessage(dst, websocket.Binary, e.Data)
+		return appendMessage(dst, f.frame, websocket.Binary, e.Data)
 	}
-	return f.frame.AppendMessage(dst, websocket.Text, e.Data)
+	return appendMessage(dst, f.frame, websocket.Text, e.Data)
 }
 
 func (messages) AppendSignal(dst []byte, s topic.Signal) []byte {
@@ -122,7 +133,7 @@ func (messages) AppendSignal(dst []byte, s topic.Signal) []byte {
 type envelopes struct{ frame websocket.FrameForm }
 
 func (f envelopes) AppendEvent(dst []byte, e *topic.Event) []byte {
-	return f.frame.AppendMessage(dst, websocket.Text, topic.AppendJSON(nil, e))
+	return appendMessage(dst, f.frame, websocket.Text, topic.AppendJSON(nil, e))
 }
 
 func (envelopes) AppendSignal(dst []byte, s topic.Signal) []byte {

@@ -44,8 +44,8 @@ type Options struct {
 	// is slow to read, of those that were taken from the HTTP server. Default
 	// 128 KiB.
 	SendBuffer int
-	// Compression, if not nil, is offered to WebSocket clients.
-	Compression *websocket.Compression
+	// NoCompression agrees on no permessage-deflate with WebSocket clients.
+	NoCompression bool
 	// Take, if not nil, lets the handler take connections from the HTTP server.
 	// Over plain TCP under Linux, a subscriber then costs neither a goroutine
 	// nor a buffer while it has nothing to take. For the server, a connection

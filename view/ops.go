@@ -105,8 +105,8 @@ func (o *ops) subscribe(op op) *Problem {
 	}
 	name := pattern.String()
 	o.forget(name)
-	if len(o.names) >= o.handler.opts.MaxSubscriptions {
-		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.names))+" subscriptions already.")
+	if len(o.multi.names) >= o.handler.opts.MaxSubscriptions {
+		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.multi.names))+" subscriptions already.")
 	}
 	patterns := []topic.Pattern{pattern}
 	start, err := o.handler.start(context.Background(), patterns, "", op.after)
@@ -118,7 +118,7 @@ func (o *ops) subscribe(op op) *Problem {
 		// By way of the hub: a client takes what follows for the subscription's.
 		sel.Opening = websocket.AppendMessage(nil, websocket.Text, appendOK(nil, op.ref, cmp.Or(start.Asked, start.Cursor.String())))
 	}
-	o.names = append(o.names, name)
+	o.multi.names = append(o.multi.names, name)
 	o.sub.Subscribe(sel)
 	return nil
 }
@@ -131,8 +131,8 @@ func (o *ops) unsubscribe(op op) {
 // forget ends a subscription, if there is one of that name. None of its events
 // follow.
 func (o *ops) forget(name string) {
-	if i := slices.Index(o.names, name); i >= 0 {
-		o.names = slices.Delete(o.names, i, i+1)
+	if i := slices.Index(o.multi.names, name); i >= 0 {
+		o.multi.names = slices.Delete(o.multi.names, i, i+1)
 		o.sub.Unsubscribe(name)
 	}
 }
@@ -176,27 +176,27 @@ func (o *ops) confirm(ref []byte, id string) {
 	if ref == nil {
 		return
 	}
-	o.answer = appendOK(o.answer[:0], ref, id)
+	o.multi.answer = appendOK(o.multi.answer[:0], ref, id)
 	o.send()
 }
 
 // refuse answers an op that failed, with its ref if it has one.
 func (o *ops) refuse(ref []byte, p *Problem) {
-	o.answer = append(o.answer[:0], `{"op":"error",`...)
+	o.multi.answer = append(o.multi.answer[:0], `{"op":"error",`...)
 	if ref != nil {
-		o.answer = append(o.answer, `"ref":`...)
-		o.answer = append(o.answer, ref...)
-		o.answer = append(o.answer, ',')
+		o.multi.answer = append(o.multi.answer, `"ref":`...)
+		o.multi.answer = append(o.multi.answer, ref...)
+		o.multi.answer = append(o.multi.answer, ',')
 	}
-	o.answer = append(p.appendMembers(o.answer), '}')
+	o.multi.answer = append(p.appendMembers(o.multi.answer), '}')
 	o.send()
 }
 
 // send sends the answer. If it fails, the connection is lost, and its end
 // follows.
 func (o *ops) send() {
-	if o.conn.Write(websocket.Text, o.answer) == websocket.ErrFull {
+	if o.conn.Write(websocket.Text, o.multi.answer) == websocket.ErrFull {
 		// A few answers more: the client is not heard before it has read.
-		_, _ = o.conn.Offer(websocket.AppendMessage(nil, websocket.Text, o.answer))
+		_, _ = o.conn.Offer(websocket.AppendMessage(nil, websocket.Text, o.multi.answer))
 	}
 }

@@ -20,6 +20,10 @@ const closeGap websocket.CloseCode = 4410
 // newSocketServer gives a server of WebSockets whose messages have so many bytes
 // at most.
 func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
+	compression := &websocket.Compression{} // an event is compressed once for all
+	if h.opts.NoCompression {
+		compression = nil
+	}
 	return websocket.NewServer(sessions{}, &websocket.ServerOptions{
 		AcceptOptions: websocket.AcceptOptions{
 			Subprotocols: []string{subprotocol},
@@ -27,7 +31,7 @@ func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
 			Options: websocket.Options{
 				ReadLimit:    readLimit,
 				WriteTimeout: h.opts.WriteTimeout,
-				Compression:  h.opts.Compression,
+				Compression:  compression,
 			},
 		},
 		SendBuffer: h.opts.SendBuffer,
@@ -72,12 +76,17 @@ type session struct {
 	lease   Lease
 	conn    *websocket.EventConn
 	sub     *topic.Subscriber
-	topic   string        // what messages are published to; "" with duplex.v1
-	names   []string      // of the subscriptions of duplex.v1; the reader's
-	answer  []byte        // reused; the reader's
+	topic   string        // what messages are published to; without duplex.v1
+	multi   *multiple     // duplex.v1; else nil
 	refused bool          // what the client has sent was a reason to close; the reader's
 	sent    atomic.Int64  // bytes
 	greeted chan struct{} // closed when the first batch was sent; nil then
+}
+
+// multiple is what duplex.v1 needs besides. It belongs to who reads.
+type multiple struct {
+	names  []string // of the subscriptions
+	answer []byte   // reused
 }
 
 // opening is the key of what a session needs at its beginning only.
@@ -113,10 +122,10 @@ func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
 	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true}
 	var selections []topic.Selection
 	if c.Subprotocol() == subprotocol {
-		opts.Named = true
+		opts.Named, s.multi = true, new(multiple)
 		for _, p := range rd.patterns {
 			selections = append(selections, topic.Selection{Name: p.String(), Patterns: []topic.Pattern{p}, Start: start})
-			s.names = append(s.names, p.String())
+			s.multi.names = append(s.multi.names, p.String())
 		}
 	} else {
 		s.topic = rd.patterns[0].String()
@@ -138,7 +147,7 @@ func (sessions) Message(c *websocket.EventConn, kind websocket.MessageType, data
 		return
 	}
 	var end closing
-	if s.topic != "" {
+	if s.multi == nil {
 		end = s.publish(kind, data)
 	} else {
 		end = (*ops)(s).take(kind, data)

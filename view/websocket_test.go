@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -431,5 +432,49 @@ func TestWebSocketFaults(t *testing.T) {
 				t.Errorf("%q: published %q", test.frame, e[0].Data)
 			}
 		})
+	}
+}
+
+// PROTOCOL.md §8.1: "the server's messages of 256 B to 64 KiB are compressed
+// then".
+func TestCompression(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		for _, protocol := range []string{"", subprotocol} {
+			bubble(t, &Options{NoCompression: off}, nil, func(t *testing.T, s *site) {
+				var lengths []int64
+				conn, _, err := websocket.Dial(t.Context(), "ws://duplex.test/topics/a", &websocket.DialOptions{
+					NetDial: s.dial, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+					Subprotocols: []string{protocol}[:len(protocol)/len(subprotocol)],
+					Options: websocket.Options{ReadLimit: -1, Compression: &websocket.Compression{}, Observe: func(e websocket.FrameEvent) {
+						if !e.Sent && e.Opcode == websocket.Text {
+							lengths = append(lengths, e.Length)
+						}
+					}},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.CloseNow()
+				want := func(part string) {
+					t.Helper()
+					if _, text, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(text), part) {
+						t.Fatalf("%d bytes, %v", len(text), err)
+					}
+				}
+				if protocol != "" {
+					want("$ping")
+					lengths = nil
+				}
+				for _, n := range []int{10, 1000, 60_000, 70_000} {
+					data := strings.Repeat("x", n)
+					s.publish("a", data)
+					want(data)
+				}
+				compressed := !off
+				if lengths[0] < 10 || lengths[1] < 1000 != compressed || lengths[2] < 60_000 != compressed || lengths[3] < 70_000 {
+					t.Errorf("without compression %t: frames of %d bytes", off, lengths)
+				}
+			})
+		}
 	}
 }

@@ -29,6 +29,8 @@ type serveCommand struct {
 	MaxWait           time.Duration `default:"55s" placeholder:"TIME" help:"Time that a long-poll is held (default 55s)."`
 	Ping              time.Duration `default:"25s" placeholder:"TIME" help:"Interval of heartbeats (default 25s)."`
 	WriteTimeout      time.Duration `default:"60s" placeholder:"TIME" help:"Time after which a write that does not move is cut (default 60s)."`
+	SendBuffer        size          `default:"128KiB" placeholder:"SIZE" help:"What the kernel keeps for a subscriber that is slow to read (default 128KiB)."`
+	Compression       bool          `default:"true" negatable:"" help:"Compress messages of WebSocket clients that can (default true)."`
 	MaxSubscriptions  int           `default:"1000" placeholder:"N" help:"Subscriptions of one connection or request (default 1000)."`
 	MaxConnections    int           `default:"0" placeholder:"N" help:"Connections of the server (default 0: no limit)."`
 	MaxTopics         int           `default:"1000000" placeholder:"N" help:"Topics (default 1000000; 0 is no limit)."`
@@ -60,6 +62,7 @@ func (c *serveCommand) Validate() error {
 		"max-wait":           int64(c.MaxWait),
 		"ping":               int64(c.Ping),
 		"write-timeout":      int64(c.WriteTimeout),
+		"send-buffer":        int64(c.SendBuffer),
 		"max-subscriptions":  int64(c.MaxSubscriptions),
 		"idempotency-window": int64(c.IdempotencyWindow),
 		"drain-timeout":      int64(c.DrainTimeout),
@@ -93,6 +96,8 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		MaxWait:           c.MaxWait,
 		Ping:              c.Ping,
 		WriteTimeout:      c.WriteTimeout,
+		SendBuffer:        int(c.SendBuffer),
+		NoCompression:     !c.Compression,
 		RetainEvents:      unlimited(c.RetainEvents),
 		RetainAge:         unlimited(c.RetainAge),
 		RetainBytes:       int64(unlimited(c.RetainBytes)),
