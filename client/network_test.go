@@ -4,56 +4,34 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/duplexhq/duplex/internal/testnet"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/websocket"
 )
-
-// pipeNet is a network with one listener, that runs inside bubbles.
-type pipeNet struct {
-	dialed chan net.Conn
-	closed chan struct{}
-}
-
-func (n *pipeNet) Accept() (net.Conn, error) {
-	select {
-	case conn := <-n.dialed:
-		return conn, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (n *pipeNet) Close() error   { close(n.closed); return nil }
-func (n *pipeNet) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
-
-func (n *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case n.dialed <- there:
-		return here, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
 
 // bubble runs f with a client of a server inside a synctest bubble.
 func bubble(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, c *Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		network := &pipeNet{dialed: make(chan net.Conn), closed: make(chan struct{})}
+		network := testnet.New(t)
+		listener, err := network.Listen("tcp", "duplex.test:80")
+		if err != nil {
+			t.Fatal(err)
+		}
 		server := &http.Server{Handler: handler}
-		go server.Serve(network)
-		transport := &http.Transport{DialContext: network.dial}
+		go server.Serve(listener)
+		transport := &http.Transport{DialContext: network.Dial}
 		t.Cleanup(func() {
 			transport.CloseIdleConnections()
+			synctest.Wait()
+			if open := network.Open(); open != 0 {
+				t.Errorf("the client has left %d connections open", open)
+			}
 			server.Close()
 		})
 		c, err := New("http://duplex.test/base", &Options{

@@ -8,48 +8,19 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
-// pipeNet is a network that runs inside bubbles. It has one listener, at a
-// loopback address.
-type pipeNet struct {
-	dialed chan net.Conn
-	closed chan struct{}
-}
-
-func (n *pipeNet) Accept() (net.Conn, error) {
-	select {
-	case conn := <-n.dialed:
-		return conn, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (n *pipeNet) Close() error   { close(n.closed); return nil }
-func (n *pipeNet) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
-
-func (n *pipeNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case n.dialed <- there:
-		return here, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// startPiped starts a server on a network of its own.
-func startPiped(t *testing.T, config *Config) (*Server, *pipeNet) {
+// startPiped starts a server on a network of its own, at DefaultListen.
+func startPiped(t *testing.T, config *Config) (*Server, *testnet.Network) {
 	t.Helper()
 	s, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	network := &pipeNet{dialed: make(chan net.Conn), closed: make(chan struct{})}
-	s.listen = func(string, string) (net.Listener, error) { return network, nil }
+	network := testnet.New(t)
+	s.listen = network.Listen
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

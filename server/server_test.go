@@ -83,10 +83,10 @@ func TestHeaderTooLarge(t *testing.T) {
 func TestMaxConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, network := startPiped(t, &Config{MaxConnections: 2})
-		first := connect(t, network.dial, "")
+		first := connect(t, network.Dial, DefaultListen)
 		first.say("GET /healthz HTTP/1.1\n" + host + "\n")
 		first.wantAnswer(200)
-		socket := connect(t, network.dial, "")
+		socket := connect(t, network.Dial, DefaultListen)
 		socket.say("GET /topics/a HTTP/1.1\n" + host + "Connection: Upgrade\nUpgrade: websocket\n" +
 			"Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n\n")
 		if resp := socket.answer(); resp.StatusCode != 101 {
@@ -96,7 +96,7 @@ func TestMaxConnections(t *testing.T) {
 		// detail names the flag; Retry-After".
 		refused := func() {
 			t.Helper()
-			p := connect(t, network.dial, "")
+			p := connect(t, network.Dial, DefaultListen)
 			p.say("GET /topics/a HTTP/1.1\n" + host + "\n")
 			resp := p.answer()
 			var body bytes.Buffer
@@ -112,20 +112,20 @@ func TestMaxConnections(t *testing.T) {
 		}
 		accepted := func() {
 			t.Helper()
-			p := connect(t, network.dial, "")
+			p := connect(t, network.Dial, DefaultListen)
 			p.say("GET /healthz HTTP/1.1\n" + host + "\n")
 			p.wantAnswer(200)
 			p.Close()
 			synctest.Wait()
 		}
 		refused()
-		silent := connect(t, network.dial, "") // refused, but it will hear of it only when it asks
+		silent := connect(t, network.Dial, DefaultListen) // refused, but it will hear of it only when it asks
 		refused()
 		first.Close()
 		synctest.Wait()
 		accepted()
 		accepted()
-		second := connect(t, network.dial, "")
+		second := connect(t, network.Dial, DefaultListen)
 		second.say("GET /healthz HTTP/1.1\n" + host + "\n")
 		second.wantAnswer(200)
 		refused()
@@ -141,6 +141,9 @@ func TestMaxConnections(t *testing.T) {
 		if open := s.connections.count(); open != 0 {
 			t.Errorf("%d connections are counted after the end", open)
 		}
+		if open := network.Open(); open != 0 {
+			t.Errorf("%d connections are open after the end", open)
+		}
 	})
 }
 
@@ -149,12 +152,12 @@ func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, network := startPiped(t, nil)
 		ask := func(request string) *peer {
-			p := connect(t, network.dial, "")
+			p := connect(t, network.Dial, DefaultListen)
 			p.say(request)
 			return p
 		}
 		handshake := func(subprotocols ...string) *websocket.Conn {
-			conn, _, err := websocket.Dial(t.Context(), "ws://localhost/topics/a", &websocket.DialOptions{NetDial: network.dial, Subprotocols: subprotocols})
+			conn, _, err := websocket.Dial(t.Context(), "ws://"+DefaultListen+"/topics/a", &websocket.DialOptions{NetDial: network.Dial, Subprotocols: subprotocols})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -233,9 +236,9 @@ func TestShutdown(t *testing.T) {
 func TestRequestWhileStopping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, network := startPiped(t, nil)
-		late := connect(t, network.dial, "")
+		late := connect(t, network.Dial, DefaultListen)
 		synctest.Wait() // accepted, but it has said nothing yet
-		busy := connect(t, network.dial, "")
+		busy := connect(t, network.Dial, DefaultListen)
 		busy.say("POST /topics/a HTTP/1.1\n" + host + "Content-Length: 1\n\n")
 		synctest.Wait()
 		stopped := make(chan error)
@@ -257,7 +260,7 @@ func TestRequestWhileStopping(t *testing.T) {
 func TestDrainTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, network := startPiped(t, &Config{DrainTimeout: 7 * time.Second})
-		stuck := connect(t, network.dial, "")
+		stuck := connect(t, network.Dial, DefaultListen)
 		stuck.say("POST /topics/a HTTP/1.1\n" + host + "Content-Length: 1\n\n")
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -300,7 +303,7 @@ func TestRequestLog(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		s, network := startPiped(t, &Config{Logger: logger})
-		p := connect(t, network.dial, "")
+		p := connect(t, network.Dial, DefaultListen)
 		p.say("POST /topics/a?event=secret HTTP/1.1\n" + host + "Content-Length: 6\n\nsecret")
 		p.wantAnswer(201)
 		if err := s.Shutdown(t.Context()); err != nil {

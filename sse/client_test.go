@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 // A stream that ends is continued after the reconnection time, from the last
@@ -418,21 +419,6 @@ func TestEventsIDIsUTF8(t *testing.T) {
 	})
 }
 
-// cutConn ends, without a word, once it has written a number of bytes.
-type cutConn struct {
-	net.Conn
-	left int
-}
-
-func (c *cutConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p[:min(len(p), c.left)])
-	if c.left -= n; err == nil && n < len(p) {
-		_ = c.Close()
-		err = net.ErrClosed
-	}
-	return n, err
-}
-
 // A connection that is cut 100 times, anywhere, loses nothing and doubles
 // nothing.
 func TestEventsSurvivesCuts(t *testing.T) {
@@ -457,12 +443,11 @@ func TestEventsSurvivesCuts(t *testing.T) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		random := rand.New(rand.NewPCG(seed, 0))
-		connections := 0
-		n.wrap = func(conn net.Conn) net.Conn {
-			if connections++; connections > cuts {
-				return conn
+		n.Route = func(number int) testnet.Path {
+			if number > cuts {
+				return nil
 			}
-			return &cutConn{Conn: conn, left: random.IntN(1500)}
+			return testnet.CutAfter(random.Int64N(1500))
 		}
 		opts := exactly(client)
 		opts.Retry = time.Millisecond
@@ -476,8 +461,8 @@ func TestEventsSurvivesCuts(t *testing.T) {
 			}
 			next++
 		}
-		if next != last+1 || connections <= cuts {
-			t.Errorf("%d events over %d connections", next-1, connections)
+		if next != last+1 || n.Dialled() <= cuts {
+			t.Errorf("%d events over %d connections", next-1, n.Dialled())
 		}
 	})
 }

@@ -6,58 +6,28 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
-// network is a server's listener and the only way to it, in memory, so that
-// everything runs on the clock of a synctest bubble.
-type network struct {
-	dialed chan net.Conn
-	closed chan struct{}
-	close  sync.Once
+const testAddress = "test:80"
 
-	// wrap, if not nil, replaces the server's end of each connection.
-	wrap func(net.Conn) net.Conn
-}
-
-func (n *network) Accept() (net.Conn, error) {
-	select {
-	case conn := <-n.dialed:
-		return conn, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (n *network) Close() error {
-	n.close.Do(func() { close(n.closed) })
-	return nil
-}
-
-func (n *network) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
-
-func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	if n.wrap != nil {
-		server = n.wrap(server)
-	}
-	select {
-	case n.dialed <- server:
-		return client, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// serve starts server and returns the network it is on and a client for it,
-// both for HTTP/1.1 unless server.Protocols says otherwise.
-func serve(t *testing.T, server *http.Server) (*network, *http.Client) {
+// serve starts server at testAddress, and returns the network it is on and a
+// client that finds it under any host, both for HTTP/1.1 unless
+// server.Protocols says otherwise.
+func serve(t *testing.T, server *http.Server) (*testnet.Network, *http.Client) {
 	t.Helper()
-	n := &network{dialed: make(chan net.Conn), closed: make(chan struct{})}
-	transport := &http.Transport{DialContext: n.dial, Protocols: server.Protocols}
+	n := testnet.New(t)
+	listener, err := n.Listen("tcp", testAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return n.Dial(ctx, network, testAddress)
+	}
+	transport := &http.Transport{DialContext: dial, Protocols: server.Protocols}
 	var running sync.WaitGroup
-	running.Go(func() { _ = server.Serve(n) }) // ends when the server is closed
+	running.Go(func() { _ = server.Serve(listener) }) // ends when the server is closed
 	t.Cleanup(func() {
 		_ = server.Close()
 		running.Wait()

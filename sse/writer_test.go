@@ -67,7 +67,7 @@ func TestWriterOnTheWire(t *testing.T) {
 				t.Errorf("line end in an id: %v", e)
 			}
 		})})
-		conn, err := n.dial(t.Context(), "", "")
+		conn, err := n.Dial(t.Context(), "tcp", testAddress)
 		if err != nil {
 			t.Fatal(err)
 		}
