@@ -19,13 +19,13 @@ type Conn struct {
 	limits  *Limits
 
 	// The loop owns these.
-	unread     []byte // to be given before anything is received
-	prev, next *Conn  // neighbours in the wheel
-	due        uint32 // tick at which the wheel has it; 0 if it has not
-	received   uint32 // tick of the last byte, or of the last resumption
-	idle       uint32 // ticks after which it is idle; 0 is no limit
-	alarm      uint32 // tick of the alarm; 0 if none is set
-	slot       int32  // index into loop.slots; 0 if it is not there
+	unread     *[]byte // to be given before anything is received; or nil
+	prev, next int32   // slots of the neighbours in the wheel; 0 if there is none
+	due        uint32  // tick at which the wheel has it; 0 if it has not
+	received   uint32  // tick of the last byte, or of the last resumption
+	idle       uint32  // ticks after which it is idle; 0 is no limit
+	alarm      uint32  // tick of the alarm; 0 if none is set
+	slot       int32   // index into loop.slots; 0 if it is not there
 	paused     bool
 	readable   bool // there may be more to receive than was
 	ended      bool // the peer sent FIN or RST: receive until it shows
@@ -38,11 +38,15 @@ type Conn struct {
 	started bool   // the loop knows it, and will release it
 	corked  bool   // a callback is running: writes go to loop.out
 	shut    bool   // our FIN is sent
-	fd      int    // changed by the loop only
+	fd      int32  // changed by the loop only
 	stalled uint32 // tick since which the kernel has taken nothing of the backlog
-	closeBy uint32 // tick at which closing ends
 	backlog *backlog
-	cause   error // why it is over
+	ending  *ending // nil while it is open
+}
+
+type ending struct {
+	cause error
+	by    uint32 // tick at which closing ends; 0 if it is not closing
 }
 
 // A state is how far a connection has come to its end.
@@ -82,7 +86,7 @@ func (c *Conn) Start() error {
 func (c *Conn) Pause(rest []byte) {
 	c.paused = true
 	if len(rest) > 0 {
-		c.unread = append([]byte(nil), rest...)
+		c.unread = new(append([]byte(nil), rest...))
 	}
 }
 
@@ -148,7 +152,7 @@ func (c *Conn) Acknowledged() (all bool, last time.Duration) {
 	if c.state == gone {
 		return true, 0
 	}
-	info, err := unix.GetsockoptTCPInfo(c.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return true, 0 // the loop will tell
 	}
@@ -169,7 +173,7 @@ func (c *Conn) addr(of func(fd int) (unix.Sockaddr, error)) netip.AddrPort {
 	if c.state == gone {
 		return netip.AddrPort{}
 	}
-	sa, err := of(c.fd)
+	sa, err := of(int(c.fd))
 	if err != nil {
 		return netip.AddrPort{} // the peer has reset it
 	}
@@ -188,8 +192,8 @@ func (c *Conn) addr(of func(fd int) (unix.Sockaddr, error)) netip.AddrPort {
 
 // beginClose forbids writes. The caller holds mu, and lets the loop settle.
 func (c *Conn) beginClose(cause error) {
-	c.state, c.cause = closing, cause
-	c.closeBy = c.loop.poller.tick() + ticks(c.limits.closeTimeout())
+	c.state = closing
+	c.ending = &ending{cause, c.loop.poller.tick() + ticks(c.limits.closeTimeout())}
 }
 
 // abort lets the loop reset the connection. The caller holds mu.
@@ -198,7 +202,7 @@ func (c *Conn) abort(cause error) {
 		return
 	}
 	if c.state == open {
-		c.cause = cause
+		c.ending = &ending{cause: cause}
 	}
 	c.state = aborting
 	c.ask(command{kind: cmdSettle, conn: c})
@@ -212,7 +216,7 @@ func (c *Conn) ask(cmd command) {
 		return
 	}
 	if !c.started && c.state != gone {
-		_ = unix.Close(c.fd) // nothing was promised to be sent
+		_ = unix.Close(int(c.fd)) // nothing was promised to be sent
 		c.fd, c.state = -1, gone
 		c.loop.load.Add(-1)
 	}

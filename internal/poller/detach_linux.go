@@ -33,14 +33,14 @@ func (c *Conn) Detach(rest []byte) (net.Conn, error) {
 	if c.backlog != nil {
 		return nil, errors.New("poller: detach: writes are pending")
 	}
-	conn, err := tcpConn(c.fd)
+	conn, err := tcpConn(int(c.fd))
 	if err != nil {
 		return nil, err
 	}
-	early := append(append([]byte(nil), rest...), c.unread...)
-	l.unregister(c, c.fd)
-	_ = unix.Close(c.fd) // conn has a duplicate
-	c.fd, c.state, c.unread = -1, gone, nil
+	early := append(append([]byte(nil), rest...), c.takeUnread()...)
+	l.unregister(c, int(c.fd))
+	_ = unix.Close(int(c.fd)) // conn has a duplicate
+	c.fd, c.state = -1, gone
 	if len(early) == 0 {
 		return conn, nil
 	}

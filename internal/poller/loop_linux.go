@@ -103,6 +103,7 @@ func newLoop(p *Poller) (*loop, error) {
 		in:     make([]byte, inBytes),
 		out:    make([]byte, 0, outBytes),
 	}
+	l.wheel.slots = &l.slots
 	if l.wakefd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, errors.Join(os.NewSyscallError("eventfd", err), l.epoll.Close())
 	}
@@ -274,7 +275,7 @@ func (l *loop) register(c *Conn) {
 		l.slots = append(l.slots, nil)
 	}
 	l.slots[c.slot] = c
-	if err := l.control(unix.EPOLL_CTL_ADD, c.fd, c.slot, interest); err != nil {
+	if err := l.control(unix.EPOLL_CTL_ADD, int(c.fd), c.slot, interest); err != nil {
 		l.fail(c, err) // the kernel has no memory, or the user too many
 	}
 }
@@ -337,14 +338,20 @@ func (l *loop) resume(c *Conn) {
 	c.received = l.now
 	l.arm(c)
 	l.cork(c, false)
-	if rest := c.unread; len(rest) > 0 {
-		c.unread = nil
-		if c.isOpen() {
-			c.handler.Data(c, rest)
-		}
+	if rest := c.takeUnread(); len(rest) > 0 && c.isOpen() {
+		c.handler.Data(c, rest)
 	}
 	l.read(c)
 	l.settle(c)
+}
+
+func (c *Conn) takeUnread() []byte {
+	p := c.unread
+	if p == nil {
+		return nil
+	}
+	c.unread = nil
+	return *p
 }
 
 // cork begins a callback. If the kernel has room, the backlog goes on before,
@@ -362,7 +369,7 @@ func (l *loop) read(c *Conn) {
 		if c.paused || !c.readable || c.eof || c.slot == 0 {
 			return
 		}
-		n, errno := receive(c.fd, l.in)
+		n, errno := Receive(int(c.fd), l.in)
 		switch {
 		case errno == unix.EAGAIN:
 			c.readable = false
@@ -427,7 +434,7 @@ func (l *loop) settle(c *Conn) {
 // release closes a connection that has come to its end.
 func (l *loop) release(c *Conn) {
 	c.mu.Lock()
-	fd, cause := c.fd, c.cause
+	fd, cause := int(c.fd), c.ending.cause
 	if c.state == aborting {
 		reset(fd)
 	}
@@ -445,7 +452,7 @@ func (l *loop) fail(c *Conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == open {
-		c.cause = err
+		c.ending = &ending{cause: err}
 	}
 	if c.state < aborting {
 		c.state = aborting
@@ -453,7 +460,7 @@ func (l *loop) fail(c *Conn, err error) {
 }
 
 func (l *loop) socketError(c *Conn) error {
-	code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	code, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil || code == 0 {
 		return unix.ECONNRESET
 	}

@@ -126,7 +126,11 @@ func (p *Poller) Adopt(conn net.Conn, h Handler, limits *Limits, early []byte) (
 			return nil, errors.Join(fmt.Errorf("poller: SO_SNDBUF: %w", err), unix.Close(fd))
 		}
 	}
-	return &Conn{loop: p.idlest(), handler: h, limits: limits, fd: fd, unread: early, paused: true}, nil
+	c := &Conn{loop: p.idlest(), handler: h, limits: limits, fd: int32(fd), paused: true}
+	if len(early) > 0 {
+		c.unread = new(early)
+	}
+	return c, nil
 }
 
 // idlest gives the loop that has the fewest connections.

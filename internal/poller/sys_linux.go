@@ -11,8 +11,9 @@ import (
 // syscall.RawSyscall keeps the P, and saves the two hand-overs that
 // syscall.Syscall makes. They are repeated when a signal interrupts them.
 
-// receive reads what has arrived.
-func receive(fd int, p []byte) (int, syscall.Errno) {
+// Receive reads what has arrived at a socket. Zero is the end. Receive and Send
+// are exported for those who wait for a socket in their own way.
+func Receive(fd int, p []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 			unix.MSG_DONTWAIT, 0, 0)
@@ -22,39 +23,36 @@ func receive(fd int, p []byte) (int, syscall.Errno) {
 	}
 }
 
-// send gives the kernel as much of p as it takes.
-func send(fd int, p []byte) (int, syscall.Errno) {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		if errno != unix.EINTR {
-			return int(n), errno
-		}
-	}
-}
-
 // maxVector is how many pieces one system call sends.
 const maxVector = 64
 
-// sendVector gives the kernel first and then the chunks. EAGAIN means that it
-// did not take all of them.
-func sendVector(fd int, first []byte, chunks [][]byte) (taken int, errno syscall.Errno) {
+// Send gives the kernel first and then the chunks. EAGAIN means that it did not
+// take all of them.
+func Send(fd int, first []byte, chunks [][]byte) (taken int, errno syscall.Errno) {
 	if len(first) == 0 && len(chunks) > 0 {
 		first, chunks = chunks[0], chunks[1:]
 	}
-	if len(chunks) == 0 {
-		if len(first) == 0 {
-			return 0, 0
-		}
-		n, errno := send(fd, first)
-		if errno != 0 {
-			return 0, errno
-		}
-		if n < len(first) {
-			return n, unix.EAGAIN
-		}
-		return n, 0
+	if len(chunks) > 0 {
+		return sendVector(fd, first, chunks)
 	}
+	for len(first) > 0 {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(first))), uintptr(len(first)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0:
+			return 0, errno
+		case int(n) < len(first):
+			return int(n), unix.EAGAIN
+		}
+		return int(n), 0
+	}
+	return 0, 0
+}
+
+// sendVector is apart because of the room that it needs on the stack.
+func sendVector(fd int, first []byte, chunks [][]byte) (taken int, errno syscall.Errno) {
 	for len(first) > 0 || len(chunks) > 0 {
 		var vector [maxVector]unix.Iovec
 		count, size := 0, 0

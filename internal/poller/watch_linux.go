@@ -84,5 +84,8 @@ func (c *Conn) timeLimits() (stalled, closeBy, idle uint32) {
 	if c.stalled == 0 && !c.paused && c.idle != 0 {
 		idle = c.received + c.idle
 	}
-	return stalled, c.closeBy, idle
+	if c.ending != nil {
+		closeBy = c.ending.by
+	}
+	return stalled, closeBy, idle
 }

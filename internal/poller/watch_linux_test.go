@@ -126,7 +126,7 @@ func TestIdleReceives(t *testing.T) {
 		if _, err := b.client.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		if err := waitReadable(b.conn.fd); err != nil {
+		if err := waitReadable(int(b.conn.fd)); err != nil {
 			t.Fatal(err)
 		}
 		b.loop.serve(b.conn, unix.EPOLLIN)
@@ -161,7 +161,7 @@ func TestIdleWhilePending(t *testing.T) {
 	}
 	go io.Copy(io.Discard, b.client) // ends with the connection
 	for drained := false; !drained; {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(b.conn.fd), Events: unix.POLLOUT}}, 10_000); err != nil {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: b.conn.fd, Events: unix.POLLOUT}}, 10_000); err != nil {
 			t.Fatal(err)
 		}
 		b.loop.serve(b.conn, unix.EPOLLOUT)
@@ -244,12 +244,15 @@ func TestWheel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	var w wheel
-	conns := make([]Conn, 50)
+	conns := make([]*Conn, 50)
+	for i := range conns[1:] {
+		conns[1+i] = &Conn{slot: int32(1 + i)}
+	}
+	w := wheel{slots: &conns}
 	want := make(map[*Conn]uint32)
 	now := uint32(1)
 	for range 20000 {
-		c := &conns[r.IntN(len(conns))]
+		c := conns[1+r.IntN(len(conns)-1)]
 		switch r.IntN(4) {
 		case 0, 1:
 			w.put(c, now+1+r.Uint32N(2*span), now)

@@ -6,8 +6,9 @@ package poller
 // comes, the loop looks and puts it further on. So a limit costs a list
 // operation once in its duration.
 type wheel struct {
-	lists [span]*Conn
-	at    uint32 // all before it have been looked at
+	slots *[]*Conn    // of the loop
+	lists [span]int32 // the slot of the first connection; 0 if there is none
+	at    uint32      // all before it have been looked at
 	count int
 }
 
@@ -27,10 +28,10 @@ func (w *wheel) put(c *Conn, due, now uint32) {
 	w.remove(c)
 	head := &w.lists[due%span]
 	c.due, c.next = due, *head
-	if *head != nil {
-		(*head).prev = c
+	if *head != 0 {
+		(*w.slots)[*head].prev = c.slot
 	}
-	*head = c
+	*head = c.slot
 	w.count++
 }
 
@@ -38,15 +39,15 @@ func (w *wheel) remove(c *Conn) {
 	if c.due == 0 {
 		return
 	}
-	if c.prev != nil {
-		c.prev.next = c.next
+	if c.prev != 0 {
+		(*w.slots)[c.prev].next = c.next
 	} else {
 		w.lists[c.due%span] = c.next
 	}
-	if c.next != nil {
-		c.next.prev = c.prev
+	if c.next != 0 {
+		(*w.slots)[c.next].prev = c.prev
 	}
-	c.prev, c.next, c.due = nil, nil, 0
+	c.prev, c.next, c.due = 0, 0, 0
 	w.count--
 }
 
@@ -57,7 +58,8 @@ func (w *wheel) take(now uint32) *Conn {
 			w.at = now + 1
 			break
 		}
-		if c := w.lists[w.at%span]; c != nil {
+		if slot := w.lists[w.at%span]; slot != 0 {
+			c := (*w.slots)[slot]
 			w.remove(c)
 			return c
 		}
@@ -71,7 +73,7 @@ func (w *wheel) soonest() uint32 {
 		return 0
 	}
 	tick := w.at
-	for w.lists[tick%span] == nil {
+	for w.lists[tick%span] == 0 {
 		tick++
 	}
 	return tick

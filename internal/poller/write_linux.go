@@ -69,7 +69,7 @@ func (c *Conn) write(chunks [][]byte, lent bool) (int, error) {
 // backlog. The caller holds mu, and there is no backlog.
 func (c *Conn) push(out []byte, chunks [][]byte, lent bool) (pending int, err error) {
 	// The call cannot block, so the lock may be held.
-	taken, errno := sendVector(c.fd, out, chunks)
+	taken, errno := Send(int(c.fd), out, chunks)
 	switch errno {
 	case 0:
 		return 0, nil
@@ -103,7 +103,7 @@ func (c *Conn) flush() (drained bool) {
 	if b == nil || c.state >= aborting {
 		return false
 	}
-	taken, errno := sendVector(c.fd, nil, b.chunks[b.first:])
+	taken, errno := Send(int(c.fd), nil, b.chunks[b.first:])
 	if errno != 0 && errno != unix.EAGAIN {
 		c.fail(os.NewSyscallError("send", errno))
 		return false
@@ -132,7 +132,7 @@ func (c *Conn) finishWrites() {
 	if c.state == closing && c.backlog == nil && !c.shut {
 		c.shut = true
 		// ENOTCONN after a reset: the loop receives it.
-		_ = unix.Shutdown(c.fd, syscall.SHUT_WR)
+		_ = unix.Shutdown(int(c.fd), syscall.SHUT_WR)
 	}
 }
 
