@@ -165,7 +165,9 @@ func appendSwitch(header http.Header, handshake *Handshake) []byte {
 	if handshake.extensions != "" {
 		b.WriteString("Sec-WebSocket-Extensions: " + handshake.extensions + "\r\n")
 	}
-	header.WriteSubset(&b, ownFields) // a bytes.Buffer takes everything
+	if len(header) > 0 { // else it would need a larger stack for nothing
+		header.WriteSubset(&b, ownFields) // a bytes.Buffer takes everything
+	}
 	b.WriteString("\r\n")
 	return b.Bytes()
 }

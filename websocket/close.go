@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"github.com/duplexhq/duplex/websocket/wire"
 )
@@ -14,7 +13,7 @@ var errNoClose = errors.New("peer did not answer the close in time")
 // Close closes the connection in good order (RFC 6455 §7): it sends a close frame after whatever
 // is being written, waits for that of the peer, and ends the connection below; a client leaves
 // that to the server. [Options].CloseTimeout bounds all of it. Messages that arrive meanwhile go
-// to a read that is waiting, and are dropped if there is none.
+// to a read that is waiting, and are dropped if there is none: see [Conn.CloseWrite].
 //
 // The error is nil if the closing handshake was completed, even if the peer began it or Close was
 // called before. A code or reason that may not be sent is an error, and does nothing. Reason may
@@ -44,6 +43,21 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	return err
 }
 
+// CloseWrite sends a close frame after whatever is being written, and waits for nothing. Reads then
+// give what the peer has sent before its own close frame, and after that a [*CloseError] with this
+// code (RFC 6455 §5.5.1 lets the peer finish its message first). Nothing can be written any more,
+// and no second close frame is sent.
+//
+// Nothing bounds how long the peer may go on: call [Conn.Close] or [Conn.CloseNow] in the end. Like
+// Close it refuses a code or reason that may not be sent. As for contexts it is like [Conn.Write].
+func (c *Conn) CloseWrite(ctx context.Context, code CloseCode, reason string) error {
+	payload, err := wire.AppendClose(nil, code, reason)
+	if err != nil {
+		return err
+	}
+	return c.sendClose(ctx, payload, &CloseError{Code: code, Reason: reason})
+}
+
 // CloseNow ends the connection at once, without a closing handshake. It is meant to be deferred:
 // after Close it does nothing.
 func (c *Conn) CloseNow() {
@@ -63,7 +77,8 @@ func (c *Conn) sendClose(ctx context.Context, payload []byte, why error) error {
 		return nil
 	}
 	c.out.closing = why
-	return c.writeFrame(ctx, time.Time{}, wire.Close, true, payload)
+	c.out.bound(0)
+	return c.writeFrame(ctx, wire.Close, true, payload)
 }
 
 // closedByPeer answers a close frame, or takes it as the answer to ours.

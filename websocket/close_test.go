@@ -65,6 +65,49 @@ func TestServerEndsFirstWhenTheClientCloses(t *testing.T) {
 	})
 }
 
+// Who has sent a close frame may read on to the peer's.
+func TestCloseWrite(t *testing.T) {
+	t.Parallel()
+	for _, role := range []wire.Role{wire.Server, wire.Client} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := against(t, role, Options{})
+			if err := c.CloseWrite(t.Context(), CloseNoStatus, "x"); err == nil {
+				t.Error("sent a reason without a code")
+			}
+			p.does(func() {
+				p.want(wire.Close, true, closePayload(t, 4000, "enough"))
+				time.Sleep(time.Hour) // nothing bounds it
+				p.send(wire.Text, true, "one")
+				p.send(wire.Ping, true, "")
+				p.send(wire.Text, true, "two")
+				p.send(wire.Close, true, closePayload(t, 4000, ""))
+				if role == wire.Client {
+					p.conn.Close()
+				} else {
+					p.wantEnd()
+				}
+			})
+			if err := c.CloseWrite(t.Context(), 4000, "enough"); err != nil {
+				t.Error(err)
+			}
+			wantClosed(t, c.Write(t.Context(), Text, nil), 4000, false)
+			if err := c.CloseWrite(t.Context(), 4001, ""); err != nil {
+				t.Errorf("again: %v", err)
+			}
+			for _, want := range []string{"one", "two"} {
+				if _, data, err := c.Read(t.Context()); err != nil || string(data) != want {
+					t.Errorf("read %q, %v; want %q", data, err, want)
+				}
+			}
+			_, _, err := c.Read(t.Context())
+			wantClosed(t, err, 4000, false)
+			if err := c.Close(CloseNormal, ""); err != nil {
+				t.Errorf("close after all: %v", err)
+			}
+		})
+	}
+}
+
 func TestClientLeavesTheEndToTheServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

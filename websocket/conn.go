@@ -27,13 +27,13 @@ const (
 // is deaf to both.
 type Conn struct {
 	conn        net.Conn
-	role        wire.Role
 	subprotocol string
 	deflate     *deflate // nil if messages are not compressed
-	tcp         bool     // conn takes several buffers in one system call
+	role        wire.Role
+	tcp         bool // conn takes several buffers in one system call
+	corks       bool
 
 	observe        func(FrameEvent)
-	corks          bool
 	writeTimeout   time.Duration
 	messageTimeout time.Duration
 	closeTimeout   time.Duration
@@ -74,9 +74,6 @@ func newConn(conn net.Conn, role wire.Role, subprotocol string, options Options,
 		writeTimeout:   options.WriteTimeout,
 		messageTimeout: options.MessageTimeout,
 		closeTimeout:   options.CloseTimeout,
-		reading:        newGate(),
-		message:        newGate(),
-		writing:        newGate(),
 		done:           make(chan struct{}),
 	}
 	_, c.tcp = conn.(*net.TCPConn)

@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"sync/atomic"
-	"time"
 )
 
 // cork keeps what is written while the reader has more to give before it waits
@@ -31,18 +30,17 @@ func (k *cork) keep(first, rest []byte) bool {
 }
 
 // sendKept writes what was kept. It is for who is inside writing.
-func (c *Conn) sendKept(ctx context.Context, until time.Time) error {
+func (c *Conn) sendKept(ctx context.Context) error {
 	k := &c.cork
 	if k.n == 0 {
 		return nil
 	}
 	kept := k.buf[:k.n]
-	stop := c.boundWrite(ctx, until)
-	_, err := c.conn.Write(kept)
+	err := c.transmit(ctx, kept)
 	buffers.Put(k.buf)
 	k.buf, k.n = nil, 0
 	k.kept.Store(false)
-	return c.wrote(ctx, stop, err)
+	return err
 }
 
 // uncork is called by the reader before it waits.
@@ -56,8 +54,9 @@ func (c *Conn) uncork() {
 func (c *Conn) pourOut() {
 	k := &c.cork
 	for k.kept.Load() && !k.ahead.Load() && c.writing.tryLock() {
+		c.out.bound(c.writeTimeout)
 		// An error has ended the connection; whoever reads or writes will be told.
-		c.sendKept(context.Background(), deadlineIn(c.writeTimeout))
+		c.sendKept(context.Background())
 		c.writing.unlock()
 	}
 }

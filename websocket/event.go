@@ -22,14 +22,15 @@ type EventConn struct {
 
 	mu      sync.Mutex // guards what follows
 	value   any
-	err     error   // why nothing more is written
-	duties  *duties // or nil
-	alarm   uint32  // tick at which the loop looks at the duties; 0 if at none
+	err     error      // why nothing more is written
+	duties  *duties    // or nil
+	cork    *eventCork // borrowed while messages that came together are handled; changed by who reads
+	alarm   uint32     // tick at which the loop looks at the duties; 0 if at none
 	state   eventState
 	busy    bool // somebody reads, or Open runs
 	held    bool // reading waits until what is pending is sent
-	behind  bool // something may be pending
-	offered bool // by Offer, and it was not all taken
+	behind  bool // something may be pending that Write has left
+	offered bool // or Offer
 	told    bool // the handler was told of the end, or is being
 	over    bool // the loop has let go of it
 }
@@ -90,7 +91,8 @@ func (c *EventConn) WriteFrames(frames ...[]byte) error { return c.send(false, f
 
 // Offer sends frames as WriteFrames does, but takes them whatever is pending, and reports whether the
 // network has taken everything. If not, [DrainHandler].Drained follows when it has. It is for who
-// keeps his place in what he sends, offers a bounded part, and goes on in Drained.
+// keeps his place in what he sends, offers a bounded part, and goes on in Drained. What is pending of
+// it does not keep the connection from being read.
 func (c *EventConn) Offer(frames ...[]byte) (taken bool, err error) {
 	if c.stream != nil {
 		return c.stream.offer(frames)
@@ -100,7 +102,10 @@ func (c *EventConn) Offer(frames ...[]byte) (taken bool, err error) {
 	if c.state != eventOpen {
 		return false, c.err
 	}
-	err = c.put(false, frames...)
+	c.observe(frames)
+	if err = c.pourOut(); err == nil {
+		err = c.sendNow(false, frames...)
+	}
 	c.offered = err == nil && c.behind
 	return err == nil && !c.behind, err
 }

@@ -3,7 +3,7 @@ package websocket
 import "slices"
 
 // gathered is a message that comes in pieces. Its memory follows what has arrived: up to 8 KiB its
-// own, up to 64 KiB borrowed, then its own again.
+// own, up to 72 KiB borrowed, then its own again.
 type gathered struct {
 	b   []byte
 	big *bigBuffer // borrowed, and what b lies in; or nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -65,19 +64,15 @@ func (e *events) Data(_ *poller.Conn, p []byte) {
 	}
 	c.polled.Pause(nil)
 	// Ends when what has arrived is handled. The handler's Close is not called before.
-	if len(p) <= bufferBytes {
-		b := buffers.Get().(*buffer)
-		go c.read(b[:copy(b[:], p)], b)
-		return
-	}
-	go c.read(slices.Clone(p), nil)
+	go c.read(copyOf(p))
 }
 
-// read handles what has arrived, which lies in b if that is not nil, and lets the loop go on.
-func (c *EventConn) read(p []byte, b *buffer) {
-	rest := c.receive(p)
-	if b != nil && len(rest) == 0 {
-		buffers.Put(b)
+// read handles what has arrived, and lets the loop go on.
+func (c *EventConn) read(arrived copied) {
+	rest := c.receive(arrived.b)
+	c.uncork()
+	if len(rest) == 0 {
+		arrived.free()
 	}
 	switch {
 	case c.isLastWord(true):
@@ -125,6 +120,9 @@ func (c *EventConn) receive(p []byte) (rest []byte) {
 			c.keep(machine, r)
 			return nil
 		case wire.Chunk:
+			if event.Last && !c.server.options.Inline {
+				c.corkIf(len(p) > 0)
+			}
 			switch {
 			case event.First && event.Last:
 				c.server.handler.Message(c, event.Opcode, event.Payload)
@@ -374,7 +372,7 @@ func (c *EventConn) keepAlive(now time.Time) {
 		d.pinged = now
 		_ = c.writeControl(wire.Ping, payload) // if there is no room, WriteTimeout bounds it
 		c.wake(now.Add(min(k.Timeout, k.Interval)))
-	case c.busy || c.held || c.behind: // its pong cannot be seen, or the ping has not left
+	case c.busy || c.held || c.behind || c.offered: // its pong cannot be seen, or the ping has not left
 		d.pinged = now
 		c.wake(now.Add(k.Timeout))
 	case now.Before(d.pinged.Add(k.Timeout)):

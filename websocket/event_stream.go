@@ -18,6 +18,7 @@ type eventStream struct {
 	mu      sync.Mutex // guards what follows
 	frames  [][]byte   // pending, and not being written
 	bytes   int        // pending
+	answers int        // of them, by send
 	closing []byte     // payload of the close frame that is to follow them
 	why     error      // it is to follow, or nil
 	timer   *time.Timer
@@ -25,7 +26,7 @@ type eventStream struct {
 	offered bool      // drained is to be called
 	opened  bool      // Open has returned, so that it may be
 	stopped bool      // nothing is written any more
-	idle    sync.Cond // nothing is pending
+	idle    sync.Cond // no answers are pending
 }
 
 func newEventStream(conn *Conn, maxPending int, drained func()) *eventStream {
@@ -48,6 +49,7 @@ func (s *eventStream) send(lent bool, frames [][]byte) error {
 	if lent {
 		frames = [][]byte{slices.Concat(frames...)}
 	}
+	s.answers += size
 	s.keep(frames, size)
 	return nil
 }
@@ -120,14 +122,15 @@ func (s *eventStream) write() {
 			}
 			return
 		}
+		size, answers := s.bytes, s.answers
 		s.mu.Unlock()
-		size := sizeOf(frames)
 		err := s.conn.WriteFrames(context.Background(), frames...)
 		s.mu.Lock()
-		if s.bytes -= size; err != nil {
-			s.frames, s.bytes = nil, 0 // who reads is told
+		s.bytes -= size
+		if s.answers -= answers; err != nil {
+			s.frames, s.bytes, s.answers = nil, 0, 0 // who reads is told
 		}
-		if s.bytes == 0 {
+		if s.answers == 0 {
 			s.idle.Broadcast()
 		}
 		s.mu.Unlock()
@@ -163,11 +166,11 @@ func (s *eventStream) isPending() bool {
 	return s.bytes > 0
 }
 
-// drain waits until nothing is pending.
+// drain waits until no answers are pending.
 func (s *eventStream) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.bytes > 0 {
+	for s.answers > 0 {
 		s.idle.Wait()
 	}
 }

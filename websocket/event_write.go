@@ -48,10 +48,27 @@ func (c *EventConn) isFull(frames [][]byte) bool {
 }
 
 // put is for who holds mu, as is all that follows. It never blocks.
-func (c *EventConn) put(lent bool, frames ...[]byte) (err error) {
+func (c *EventConn) put(lent bool, frames ...[]byte) error {
+	c.observe(frames)
+	if c.keeps(frames) {
+		if c.cork.ahead {
+			return nil
+		}
+		return c.pourOut()
+	}
+	if err := c.pourOut(); err != nil {
+		return err
+	}
+	return c.sendNow(lent, frames...)
+}
+
+func (c *EventConn) observe(frames [][]byte) {
 	if observe := c.server.options.Observe; observe != nil {
 		observeFrames(observe, slices.Concat(frames...)) // a long payload is apart from its header
 	}
+}
+
+func (c *EventConn) sendNow(lent bool, frames ...[]byte) (err error) {
 	var pending int
 	if lent {
 		pending, err = c.polled.WriteLent(frames...)
@@ -71,8 +88,11 @@ func (c *EventConn) writeControl(opcode wire.Opcode, payload []byte) error {
 	return c.put(true, wire.AppendFrame(b[:0], opcode, true, payload))
 }
 
-// pending reports whether something is. It may be asked on the loop only.
+// pending reports whether something is that Write has left. It may be asked on the loop only.
 func (c *EventConn) pending() bool {
+	if c.offered {
+		return c.behind // what else there is, is an offer's
+	}
 	n, err := c.polled.Write() // of nothing
 	c.behind = n > 0 && err == nil
 	return c.behind
@@ -85,7 +105,7 @@ func (c *EventConn) answer(ping []byte) {
 	defer c.mu.Unlock()
 	switch {
 	case c.state != eventOpen:
-	case c.behind:
+	case c.behind || c.offered:
 		d := c.needDuties()
 		d.pong, d.owed = append(d.pong[:0], ping...), true
 	default:
@@ -105,6 +125,7 @@ func (c *EventConn) sendClose(payload []byte, why error, state eventState) {
 	if c.state == eventOpen {
 		c.err = why
 		_ = c.writeControl(wire.Close, payload) // an error shows in the end of the connection
+		_ = c.pourOut()
 	}
 	if state <= c.state {
 		return

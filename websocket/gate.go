@@ -10,7 +10,7 @@ import (
 // context, and whoever is inside may do I/O.
 type gate struct {
 	state atomic.Uint32
-	wake  chan struct{} // tells one of those who wait to look again
+	wake  atomic.Pointer[chan struct{}] // tells one of those who wait to look again; nil until somebody did
 }
 
 const (
@@ -19,8 +19,6 @@ const (
 	gateContended // held, and somebody may wait
 )
 
-func newGate() gate { return gate{wake: make(chan struct{}, 1)} }
-
 func (g *gate) tryLock() bool { return g.state.CompareAndSwap(gateFree, gateHeld) }
 
 // lock waits until ctx ends or over is closed.
@@ -28,11 +26,20 @@ func (g *gate) lock(ctx context.Context, over <-chan struct{}) error {
 	if g.tryLock() {
 		return nil
 	}
+	return g.wait(ctx, over)
+}
+
+func (g *gate) wait(ctx context.Context, over <-chan struct{}) error {
+	if g.wake.Load() == nil {
+		wake := make(chan struct{}, 1)
+		g.wake.CompareAndSwap(nil, &wake)
+	}
+	wake := *g.wake.Load()
 	// Who comes through here leaves the gate contended, because others may still wait. A wake-up
 	// too many does no harm.
 	for g.state.Swap(gateContended) != gateFree {
 		select {
-		case <-g.wake:
+		case <-wake:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-over:
@@ -45,7 +52,7 @@ func (g *gate) lock(ctx context.Context, over <-chan struct{}) error {
 func (g *gate) unlock() {
 	if g.state.Swap(gateFree) == gateContended {
 		select {
-		case g.wake <- struct{}{}:
+		case *g.wake.Load() <- struct{}{}:
 		default: // a wake-up is pending already
 		}
 	}

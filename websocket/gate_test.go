@@ -14,7 +14,7 @@ import (
 func TestGate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g, over := newGate(), make(chan struct{})
+		g, over := new(gate), make(chan struct{})
 		inside, passed, gaveUp := 0, 0, 0
 		var wg sync.WaitGroup
 		for i := range 100 {

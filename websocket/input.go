@@ -19,51 +19,52 @@ type input struct {
 	source  source
 	machine wire.Machine
 
-	data  []byte // received, and not given to the machine
-	chunk []byte // from the machine, and not given to the caller
-	last  bool   // chunk is the last of its message
-	open  bool   // a message was begun, and its caller has not seen its end
+	data     []byte // received, and not given to the machine
+	chunk    []byte // from the machine, and not given to the caller
+	last     bool   // chunk is the last of its message
+	open     bool   // a message was begun, and its caller has not seen its end
+	deadline bool   // the net.Conn has a read deadline
 
-	message  uint64        // counts messages
-	waited   time.Duration // for the rest of the message
-	deadline bool          // the net.Conn has a read deadline
+	message uint64        // counts messages
+	waited  time.Duration // for the rest of the message
 }
 
 func (in *input) init(conn net.Conn, config wire.Config, early []byte) {
-	in.source.init(conn)
+	in.source.direct = newDirect(conn)
 	in.machine = wire.NewMachine(config)
 	in.data = early
 }
 
-// next gives the next chunk of a message. It answers control frames that come before. If ctx ends
-// or nothing comes for too long, calling it again goes on where it was; all other errors are the
-// end of the connection.
-func (c *Conn) next(ctx context.Context) (wire.Event, error) {
+// next finds the next chunk, and gives the type of its message. It answers control frames that come
+// before. If ctx ends or nothing comes for too long, calling it again goes on where it was; all other
+// errors are the end of the connection.
+func (c *Conn) next(ctx context.Context) (MessageType, error) {
 	in := &c.in
 	for {
 		event, n, err := in.machine.Next(in.data)
 		in.data = in.data[n:]
 		if c.observe != nil && event.Frame {
-			c.observed(false, in.machine.Header(), event.Payload)
+			c.observedReceived(event.Payload)
 		}
 		if err != nil {
-			return event, c.fail(err)
+			return 0, c.fail(err)
 		}
 		switch event.Kind {
 		case wire.More:
 			data, err := c.receive(ctx, nil)
 			if err != nil {
-				return event, err
+				return 0, err
 			}
 			in.data = data
 		case wire.Chunk:
-			return event, nil
+			in.chunk, in.last = event.Payload, event.Last
+			return event.Opcode, nil
 		case wire.PingEvent:
 			c.answer(event.Payload)
 		case wire.PongEvent:
 			c.pings.answered(event.Payload)
 		case wire.CloseEvent:
-			return event, c.closedByPeer(event.Payload)
+			return 0, c.closedByPeer(event.Payload)
 		}
 	}
 }
@@ -77,21 +78,24 @@ func (c *Conn) begin(ctx context.Context) (MessageType, error) {
 	in := &c.in
 	in.message++ // readers of earlier ones are out of date
 	for in.open && !in.last {
-		event, err := c.next(ctx)
-		if err != nil {
+		if _, err := c.next(ctx); err != nil {
 			return 0, err
 		}
-		in.last = event.Last
 	}
 	in.open, in.chunk, in.waited = false, nil, 0
 	in.machine.SetLimit(c.readLimit.Load())
-	event, err := c.next(ctx)
-	if err != nil {
-		return 0, err
+	if len(in.data) == 0 {
+		// So would next do, but most connections spend their life here: they should do it on the
+		// smallest stack.
+		data, err := c.receive(ctx, nil)
+		if err != nil {
+			return 0, err
+		}
+		in.data = data
 	}
-	in.open = true
-	in.chunk, in.last = event.Payload, event.Last
-	return event.Opcode, nil
+	messageType, err := c.next(ctx)
+	in.open = err == nil
+	return messageType, err
 }
 
 // fill reads some of the message into p, and gives io.EOF at its end.
@@ -112,11 +116,9 @@ func (c *Conn) fill(ctx context.Context, p []byte) (int, error) {
 				return c.fillDirect(ctx, p[:n])
 			}
 		}
-		event, err := c.next(ctx)
-		if err != nil {
+		if _, err := c.next(ctx); err != nil {
 			return 0, err
 		}
-		in.chunk, in.last = event.Payload, event.Last
 	}
 }
 
@@ -150,7 +152,7 @@ func (c *Conn) receive(ctx context.Context, p []byte) ([]byte, error) {
 	if ctx.Done() != nil {
 		stop = interrupt(ctx, c.conn.SetReadDeadline)
 	}
-	data, err := in.source.read(p)
+	data, err := in.source.read(c.conn, p)
 	interrupted := stop.lift()
 	in.deadline = in.deadline || interrupted
 	if !began.IsZero() {

@@ -41,6 +41,8 @@ func newFrameEvent(sent bool, h wire.Header, payload []byte) FrameEvent {
 	return event
 }
 
+func (c *Conn) observedReceived(payload []byte) { c.observed(false, c.in.machine.Header(), payload) }
+
 // observedFrames tells the hook of frames that are encoded already, and not masked.
 func (c *Conn) observedFrames(frames []byte) { observeFrames(c.observe, frames) }
 

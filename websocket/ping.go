@@ -22,7 +22,7 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	payload, pong := c.pings.add()
-	err := c.writeFrame(ctx, deadlineIn(c.writeTimeout), wire.Ping, true, payload)
+	err := c.writeFrame(ctx, wire.Ping, true, payload)
 	c.endFrame()
 	if err == nil {
 		select {
@@ -63,7 +63,7 @@ func (c *Conn) writeControl(ctx context.Context, opcode wire.Opcode, payload []b
 		return err
 	}
 	defer c.endFrame()
-	return c.writeFrame(ctx, deadlineIn(c.writeTimeout), opcode, true, payload)
+	return c.writeFrame(ctx, opcode, true, payload)
 }
 
 // Latency gives the round trip of the last ping that was answered, or 0.
@@ -83,8 +83,9 @@ func (c *Conn) answer(ping []byte) {
 func (c *Conn) sendPong() {
 	for c.pong.Load() != nil && c.writing.tryLock() {
 		if payload := c.pong.Swap(nil); payload != nil && c.out.closing == nil {
+			c.out.bound(controlTimeout)
 			// An error has ended the connection; whoever reads or writes will be told.
-			c.writeFrame(context.Background(), time.Now().Add(controlTimeout), wire.Pong, true, *payload)
+			c.writeFrame(context.Background(), wire.Pong, true, *payload)
 		}
 		c.writing.unlock()
 		c.pourOut()

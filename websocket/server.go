@@ -48,7 +48,9 @@ type ServerOptions struct {
 	// together. While one of them runs, other connections wait.
 	//
 	// Without it they run on a goroutine of their own, which is started when bytes have arrived,
-	// and a handler that blocks holds up nothing but its own connection.
+	// and a handler that blocks holds up nothing but its own connection. Here, too, what is written
+	// while there are messages to be handled leaves with the answer to the last of them, but after
+	// a millisecond at the latest.
 	Inline bool
 
 	// MaxPending bounds the bytes that are kept for a peer that reads slower than it is written

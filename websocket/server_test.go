@@ -165,7 +165,11 @@ func TestIdleConnectionsCostLittle(t *testing.T) {
 			c := (<-conns).(*EventConn)
 			eventually(t, "nothing is held", func() bool {
 				held := make(chan bool)
-				c.polled.Do(func() { held <- c.reading != nil })
+				c.polled.Do(func() {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					held <- c.busy || c.reading != nil || c.cork != nil
+				})
 				return !<-held
 			})
 			c.CloseNow()

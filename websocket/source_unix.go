@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// direct reads a socket without blocking, and holds no buffer while it waits for it to become
-// readable.
+// direct reads and writes a socket without blocking, and holds no buffer while it waits for it to
+// become readable.
 type direct struct {
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // try, made once: a method value allocates
@@ -42,14 +42,16 @@ func newDirect(conn net.Conn) *direct {
 
 // read waits for bytes, and reads them into *b, which it borrows if it is nil.
 func (d *direct) read(b **buffer) ([]byte, error) {
-	d.buffer, d.n, d.err = *b, 0, nil
+	if d.buffer, d.n, d.err = *b, 0, nil; d.buffer == nil {
+		d.buffer = buffers.Get().(*buffer) // try would, too, but with less of a small stack left
+	}
 	err := d.raw.Read(d.attempt)
 	if err == nil {
 		err = d.err
 	}
 	*b = d.buffer
 	d.buffer = nil
-	if d.n <= 0 {
+	if d.n == 0 {
 		return nil, err
 	}
 	return (*b)[:d.n], err
@@ -61,21 +63,18 @@ func (d *direct) try(fd uintptr) bool {
 	if d.buffer == nil {
 		d.buffer = buffers.Get().(*buffer)
 	}
-	for {
-		d.n, d.err = syscall.Read(int(fd), d.buffer[:])
-		if d.err != syscall.EINTR {
-			break
-		}
-	}
+	n, errno := receive(int(fd), d.buffer[:])
 	switch {
-	case d.err == syscall.EAGAIN:
+	case errno == syscall.EAGAIN:
 		buffers.Put(d.buffer)
-		d.buffer, d.n, d.err = nil, 0, nil
+		d.buffer = nil
 		return false
-	case d.err != nil:
-		d.err = os.NewSyscallError("read", d.err)
-	case d.n == 0:
+	case errno != 0:
+		d.err = os.NewSyscallError("read", errno)
+	case n == 0:
 		d.err = io.EOF
+	default:
+		d.n = n
 	}
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"net"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -18,10 +19,11 @@ type output struct {
 	deadline  bool  // the net.Conn has a write deadline
 	key       [4]byte
 
-	// Memory for several buffers in one write, which net.Buffers eats up.
-	vector  [][]byte
-	buffers net.Buffers
+	within time.Duration // bounds what is being written; zero or less is no bound
+	until  time.Time     // when that is over: zero before there was anything to wait for
 }
+
+func (o *output) bound(within time.Duration) { o.within, o.until = within, time.Time{} }
 
 // Write sends a message in one frame. It returns when the network has taken it.
 //
@@ -52,7 +54,7 @@ func (c *Conn) writeMessage(ctx context.Context, messageType MessageType, payloa
 	if err != nil {
 		return err
 	}
-	err = c.writeFrame(ctx, deadlineIn(c.writeTimeout), messageType, true, payload)
+	err = c.writeFrame(ctx, messageType, true, payload)
 	c.endMessage(waited)
 	return err
 }
@@ -78,7 +80,7 @@ func (c *Conn) writeCompressed(ctx context.Context, messageType MessageType, pay
 		header.RSV = wire.RSV1
 		payload = out.b
 	}
-	return c.writeWith(ctx, deadlineIn(c.writeTimeout), header, payload)
+	return c.writeWith(ctx, header, payload)
 }
 
 // WriteFrames sends frames that were encoded before, by [AppendMessage], [Prepared.Frame] or in
@@ -153,6 +155,7 @@ func (c *Conn) beginFrame(ctx context.Context) error {
 		c.endFrame()
 		return err
 	}
+	c.out.bound(c.writeTimeout)
 	return nil
 }
 
@@ -164,45 +167,49 @@ func (c *Conn) endFrame() {
 }
 
 // writeFrame is for who is inside writing, as is all that follows.
-func (c *Conn) writeFrame(ctx context.Context, until time.Time, opcode wire.Opcode, fin bool, payload []byte) error {
-	return c.writeWith(ctx, until, wire.Header{Fin: fin, Opcode: opcode}, payload)
+func (c *Conn) writeFrame(ctx context.Context, opcode wire.Opcode, fin bool, payload []byte) error {
+	return c.writeWith(ctx, wire.Header{Fin: fin, Opcode: opcode}, payload)
 }
 
 // writeWith writes a frame with a header that lacks length and mask.
-func (c *Conn) writeWith(ctx context.Context, until time.Time, header wire.Header, payload []byte) error {
+func (c *Conn) writeWith(ctx context.Context, header wire.Header, payload []byte) error {
 	header.Length = int64(len(payload))
 	if c.role == wire.Client {
-		// §5.3: a key must be fresh for each frame and unpredictable.
-		rand.Read(c.out.key[:])
-		header.Masked = true
-		header.Key = wire.Key(binary.LittleEndian.Uint32(c.out.key[:]))
+		header.Masked, header.Key = true, c.out.nextKey()
 	}
 	if c.observe != nil {
 		c.observed(true, header, payload)
 	}
 	if header.Masked && len(payload) > bufferBytes-wire.MaxHeaderBytes {
-		return c.writeMasked(ctx, until, header, payload)
+		return c.writeMasked(ctx, header, payload)
 	}
 	b := buffers.Get().(*buffer)
-	defer buffers.Put(b)
 	frame := wire.AppendHeader(b[:0], header)
 	start := len(frame)
-	if room := len(b) - start; len(payload) > room {
-		if c.tcp {
-			return c.send(ctx, until, frame, payload)
+	room := len(b) - start
+	switch {
+	case len(payload) <= room:
+		frame, payload = append(frame, payload...), nil
+		if header.Masked {
+			header.Key.Mask(frame[start:])
 		}
-		return c.send(ctx, until, append(frame, payload[:room]...), payload[room:])
+	case !c.tcp:
+		frame, payload = append(frame, payload[:room]...), payload[room:]
 	}
-	frame = append(frame, payload...)
-	if header.Masked {
-		header.Key.Mask(frame[start:])
-	}
-	return c.send(ctx, until, frame, nil)
+	err := c.send(ctx, frame, payload)
+	buffers.Put(b)
+	return err
+}
+
+// nextKey obeys §5.3: a key must be fresh for each frame and unpredictable.
+func (o *output) nextKey() wire.Key {
+	rand.Read(o.key[:])
+	return wire.Key(binary.LittleEndian.Uint32(o.key[:]))
 }
 
 // writeMasked sends a long frame piece by piece: the payload is the caller's and must stay as it
 // is.
-func (c *Conn) writeMasked(ctx context.Context, until time.Time, header wire.Header, payload []byte) error {
+func (c *Conn) writeMasked(ctx context.Context, header wire.Header, payload []byte) error {
 	b := bigBuffers.Get().(*bigBuffer)
 	defer bigBuffers.Put(b)
 	key := header.Key
@@ -212,7 +219,7 @@ func (c *Conn) writeMasked(ctx context.Context, until time.Time, header wire.Hea
 		n := min(len(payload), len(b)-start)
 		piece = append(piece, payload[:n]...)
 		key = key.Mask(piece[start:])
-		if err := c.send(ctx, until, piece, nil); err != nil {
+		if err := c.send(ctx, piece, nil); err != nil {
 			return err
 		}
 		payload, piece = payload[n:], b[:0]
@@ -222,20 +229,18 @@ func (c *Conn) writeMasked(ctx context.Context, until time.Time, header wire.Hea
 
 // sendAll sends frames that are encoded already.
 func (c *Conn) sendAll(ctx context.Context, frames [][]byte) error {
-	until := deadlineIn(c.writeTimeout)
 	if len(frames) == 1 {
-		return c.send(ctx, until, frames[0], nil)
+		return c.send(ctx, frames[0], nil)
 	}
 	total := 0
 	for _, frame := range frames {
 		total += len(frame)
 	}
 	if c.tcp && total > bufferBytes {
-		if err := c.sendKept(ctx, until); err != nil {
+		if err := c.sendKept(ctx); err != nil {
 			return err
 		}
-		c.out.vector = append(c.out.vector[:0], frames...)
-		return c.sendVector(ctx, until)
+		return c.transmit(ctx, frames[0], frames[1:]...)
 	}
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
@@ -246,7 +251,7 @@ func (c *Conn) sendAll(ctx context.Context, frames [][]byte) error {
 			joined = append(joined, frame[:n]...)
 			frame = frame[n:]
 			if len(joined) == cap(joined) {
-				if err := c.send(ctx, until, joined, nil); err != nil {
+				if err := c.send(ctx, joined, nil); err != nil {
 					return err
 				}
 				joined = joined[:0]
@@ -256,42 +261,90 @@ func (c *Conn) sendAll(ctx context.Context, frames [][]byte) error {
 	if len(joined) == 0 {
 		return nil
 	}
-	return c.send(ctx, until, joined, nil)
+	return c.send(ctx, joined, nil)
 }
 
 // send writes first and then rest, which may be nil.
-func (c *Conn) send(ctx context.Context, until time.Time, first, rest []byte) error {
+func (c *Conn) send(ctx context.Context, first, rest []byte) error {
 	if c.cork.keep(first, rest) {
 		if c.cork.ahead.Load() {
 			return nil
 		}
-		return c.sendKept(ctx, until)
+		return c.sendKept(ctx)
 	}
-	if err := c.sendKept(ctx, until); err != nil {
+	if err := c.sendKept(ctx); err != nil {
 		return err
 	}
-	if rest != nil {
-		c.out.vector = append(c.out.vector[:0], first, rest)
-		return c.sendVector(ctx, until)
+	if rest == nil {
+		return c.transmit(ctx, first)
 	}
-	stop := c.boundWrite(ctx, until)
-	_, err := c.conn.Write(first)
-	return c.wrote(ctx, stop, err)
+	return c.transmit(ctx, first, rest)
 }
 
-// sendVector writes what is in out.vector.
-func (c *Conn) sendVector(ctx context.Context, until time.Time) error {
-	c.out.buffers = c.out.vector
-	stop := c.boundWrite(ctx, until)
-	_, err := c.out.buffers.WriteTo(c.conn)
-	clear(c.out.vector) // hold on to nobody's memory
-	return c.wrote(ctx, stop, err)
+// transmit writes first and then rest. Only if the network does not take everything at once, there
+// is something to wait for, and to bound.
+func (c *Conn) transmit(ctx context.Context, first []byte, rest ...[]byte) error {
+	taken, err := c.in.source.direct.send(first, rest)
+	switch {
+	case err != nil:
+		return c.lost(err)
+	case taken == len(first)+sizeOf(rest):
+		return nil
+	}
+	return c.transmitRest(ctx, taken, first, rest)
 }
 
-func (c *Conn) boundWrite(ctx context.Context, until time.Time) (stop interruption) {
-	if !until.IsZero() || c.out.deadline {
-		c.conn.SetWriteDeadline(until) // if it fails, so will the write
-		c.out.deadline = !until.IsZero()
+func (c *Conn) transmitRest(ctx context.Context, taken int, first []byte, rest [][]byte) error {
+	v := vectors.Get().(*vector)
+	defer v.free()
+	v.add(first, &taken)
+	for _, p := range rest {
+		v.add(p, &taken)
+	}
+	stop := c.boundWrite(ctx)
+	return c.wrote(ctx, stop, v.writeTo(c.conn))
+}
+
+// vector is memory for several buffers in one write.
+type vector struct {
+	chunks  [][]byte
+	buffers net.Buffers // eats up chunks
+}
+
+var vectors = sync.Pool{New: func() any { return new(vector) }}
+
+// add appends p without its first bytes, which were taken.
+func (v *vector) add(p []byte, taken *int) {
+	n := min(*taken, len(p))
+	if *taken -= n; n < len(p) {
+		v.chunks = append(v.chunks, p[n:])
+	}
+}
+
+func (v *vector) writeTo(conn net.Conn) error {
+	if len(v.chunks) == 1 {
+		_, err := conn.Write(v.chunks[0])
+		return err
+	}
+	v.buffers = v.chunks
+	_, err := v.buffers.WriteTo(conn)
+	return err
+}
+
+func (v *vector) free() {
+	clear(v.chunks) // hold on to nobody's memory
+	v.chunks = v.chunks[:0]
+	vectors.Put(v)
+}
+
+func (c *Conn) boundWrite(ctx context.Context) (stop interruption) {
+	o := &c.out
+	if o.until.IsZero() {
+		o.until = deadlineIn(o.within)
+	}
+	if !o.until.IsZero() || o.deadline {
+		c.conn.SetWriteDeadline(o.until) // if it fails, so will the write
+		o.deadline = !o.until.IsZero()
 	}
 	if ctx.Done() != nil {
 		stop = interrupt(ctx, c.conn.SetWriteDeadline)

@@ -114,7 +114,7 @@ func (w *messageWriter) send(p []byte, fin bool) error {
 	defer out.free()
 	header := wire.Header{Fin: fin, Opcode: w.opcode}
 	p = w.pack(out, &header, p)
-	err := c.writeWith(w.ctx, deadlineIn(c.writeTimeout), header, p)
+	err := c.writeWith(w.ctx, header, p)
 	c.endFrame()
 	if err != nil {
 		return w.abandon(err)
