@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
+	"github.com/duplexhq/duplex/cmd/duplex/internal/wstalk"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/websocket"
 )
@@ -36,6 +38,9 @@ func explain(ctx context.Context, err error) (code int, text string) {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage, text
 	}
+	if _, ok := errors.AsType[wstalk.UsageError](err); ok {
+		return exitUsage, text
+	}
 	if _, ok := errors.AsType[*topic.NameError](err); ok {
 		return exitUsage, strings.TrimPrefix(text, "topic: ")
 	}
@@ -44,7 +49,7 @@ func explain(ctx context.Context, err error) (code int, text string) {
 	}
 	if e, ok := errors.AsType[*websocket.HandshakeError](err); ok {
 		if len(e.Body) > 0 {
-			text += ": " + printable(string(e.Body))
+			text += ": " + stdio.Printable(string(e.Body))
 		}
 		return exitRefused, text
 	}

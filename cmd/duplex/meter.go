@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 )
 
 // A meter shows how many events have gone through and how fast: each second
@@ -20,7 +22,7 @@ type meter struct {
 }
 
 func newMeter(out io.Writer) *meter {
-	m := &meter{out: out, terminal: isTerminal(out), began: time.Now(), done: make(chan struct{})}
+	m := &meter{out: out, terminal: stdio.IsTerminal(out), began: time.Now(), done: make(chan struct{})}
 	if m.terminal {
 		m.ticking.Go(m.tick)
 	}
@@ -35,11 +37,11 @@ func (m *meter) tick() {
 	for {
 		select {
 		case <-m.done:
-			fmt.Fprint(m.out, "\r\x1b[K") // the summary takes the line
+			fmt.Fprint(m.out, stdio.EraseLine) // the summary takes the line
 			return
 		case <-ticker.C:
 			now := m.count.Load()
-			fmt.Fprintf(m.out, "\r\x1b[K%d events, %d/s", now, now-before)
+			fmt.Fprintf(m.out, "%s%d events, %d/s", stdio.EraseLine, now, now-before)
 			before = now
 		}
 	}

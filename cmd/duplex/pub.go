@@ -1,15 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 )
 
 // A serverFlag says which server to talk to.
@@ -87,9 +86,6 @@ const (
 	// on its way, and another waits.
 	linesAhead = 2000
 
-	// maxLine bounds a line, so that a file without any is refused early.
-	maxLine = 64 << 20
-
 	// outage is how long the server may be away: shorter than it remembers
 	// keys (PROTOCOL.md §11).
 	outage = time.Minute
@@ -140,21 +136,19 @@ func (c *pubCommand) lines(ctx context.Context, out *console) error {
 // read sends an event for each line, empty ones too unless they should be
 // JSON. The last one needs no line end.
 func (c *pubCommand) read(ctx context.Context, in io.Reader, events chan<- client.Event) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
-		if c.JSON && len(bytes.TrimSpace(lines.Bytes())) == 0 {
+	for line, err := range stdio.Lines(in) {
+		if err != nil {
+			return err
+		}
+		if c.JSON && len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		e := client.Event{Type: c.Event, Media: c.ContentType, Data: bytes.Clone(lines.Bytes())}
+		e := client.Event{Type: c.Event, Media: c.ContentType, Data: bytes.Clone(line)}
 		select {
 		case events <- e:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fmt.Errorf("standard input: a line of more than %d bytes", maxLine)
-	}
-	return lines.Err()
+	return nil
 }

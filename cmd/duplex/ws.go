@@ -1,13 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
+	"github.com/duplexhq/duplex/cmd/duplex/internal/wstalk"
+	"github.com/duplexhq/duplex/websocket"
 )
 
 type wsCommand struct {
@@ -36,10 +45,10 @@ func (wsCommand) Help() string {
 
 A line that begins with / is a command (// sends one that begins with /):
 
-` + commandHelp + `
+` + wstalk.CommandHelp + `
 A script has a step on each line, and ends with exit code 1 at the first that fails:
 
-` + scriptHelp + `
+` + wstalk.ScriptHelp + `
 What a regular expression of expect has captured is $1 or ${name} in later steps; $$ is $.
 
 Examples:
@@ -75,48 +84,30 @@ func (c *wsCommand) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	opts, err := c.options(out)
+	dial, err := c.options(out)
 	if err != nil {
 		return err
 	}
-	var play func(context.Context, *session) error
-	switch {
-	case c.Script != "":
-		script, err := readScript(c.Script, out.in)
-		if err != nil {
-			return err
-		}
-		play = func(ctx context.Context, s *session) error { return script.run(ctx, s, c.Timeout) }
-	case c.Replay != "":
-		r, err := readRecording(c.Replay)
-		if err != nil {
-			return err
-		}
-		play = func(ctx context.Context, s *session) error { return c.replay(ctx, s, r) }
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	log := &transcript{out: out, began: time.Now(), json: c.JSON, frames: c.Frames, verbose: c.Verbose, failed: cancel}
-	if c.Record != "" {
-		file, err := createRecording(c.Record)
-		if err != nil {
-			return err
-		}
-		defer file.Close() // every write was checked
-		log.record = file
-	}
-	opts.Observe = log.frame
-	d := &dialler{target: target, opts: opts, first: c.Send, log: log}
-
-	if play != nil {
-		err = d.play(ctx, play)
-	} else {
-		err = c.talk(ctx, d, out)
-	}
-	if failure := log.failure(); failure != nil {
-		return failure
-	}
-	return log.ended(err)
+	return wstalk.Run(ctx, target, &wstalk.Options{
+		Dial:      *dial,
+		In:        out.in,
+		Out:       out.out,
+		Err:       out.err,
+		Person:    stdio.IsTerminal(out.in) && stdio.IsTerminal(out.err),
+		Send:      c.Send,
+		Binary:    c.Binary,
+		Wait:      c.Wait,
+		Timeout:   c.Timeout,
+		Reconnect: c.Reconnect,
+		Script:    c.Script,
+		Replay:    c.Replay,
+		Speed:     c.Speed,
+		Check:     c.Check,
+		Record:    c.Record,
+		Frames:    c.Frames,
+		Verbose:   c.Verbose,
+		JSON:      c.JSON,
+	})
 }
 
 // target is the URL to dial.
@@ -138,4 +129,106 @@ func (c *wsCommand) target() (string, error) {
 		return "", usageError("URL: has a fragment") // RFC 6455 §3
 	}
 	return target, nil
+}
+
+const (
+	// maxRedirects is how many redirects --location follows, as browsers do.
+	maxRedirects = 20
+
+	// maxGoodbye is how long a person who wants to leave has to wait for the
+	// server's answer.
+	maxGoodbye = 5 * time.Second
+)
+
+// dialFlags say how to connect.
+type dialFlags struct {
+	Header      []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Header field of the handshake; repeatable."`
+	Subprotocol []string `placeholder:"NAME" help:"Subprotocol to offer; repeatable."`
+	Origin      string   `placeholder:"ORIGIN" help:"Origin to pretend, as https://example.com."`
+	Compress    bool     `help:"Offer to compress messages (permessage-deflate)."`
+	Location    bool     `short:"L" help:"Follow redirects."`
+
+	Proxy   string `xor:"proxy" placeholder:"URL" help:"Proxy: http://, https:// or socks5://[USER:PASSWORD@]HOST:PORT. Without it HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed."`
+	NoProxy bool   `xor:"proxy" help:"Use no proxy, whatever the environment says."`
+
+	CA         string `name:"ca" placeholder:"FILE" help:"Trust the certificates of this PEM file, and no others."`
+	Cert       string `placeholder:"FILE" help:"Certificate to show to the server, in PEM."`
+	Key        string `placeholder:"FILE" help:"Private key of --cert, if it is not in the same file."`
+	Insecure   bool   `help:"Trust any certificate. Whoever is on the way can read and change everything."`
+	ServerName string `name:"servername" placeholder:"NAME" help:"Name to ask the server's certificate for, instead of the host of the URL."`
+
+	Timeout         time.Duration `default:"10s" placeholder:"TIME" help:"Time for connecting, for closing, and for each thing that a script or a checked replay waits for (default 10s)."`
+	MaxMessageBytes size          `default:"64MiB" placeholder:"SIZE" help:"Message to receive (default 64MiB; 0 is no limit)."`
+}
+
+func (f *dialFlags) options(out *console) (*websocket.DialOptions, error) {
+	header, err := parseHeader(f.Header)
+	if err != nil {
+		return nil, err
+	}
+	if f.Origin != "" {
+		header.Set("Origin", f.Origin)
+	}
+	opts := &websocket.DialOptions{
+		Options: websocket.Options{
+			ReadLimit:    int64(unlimited(f.MaxMessageBytes)),
+			CloseTimeout: min(f.Timeout, maxGoodbye),
+		},
+		Header:       header,
+		Subprotocols: f.Subprotocol,
+		Timeout:      f.Timeout,
+	}
+	if f.Compress {
+		opts.Compression = &websocket.Compression{}
+	}
+	if f.Location {
+		opts.MaxRedirects = maxRedirects
+	}
+	if opts.Proxy, err = f.proxy(); err != nil {
+		return nil, err
+	}
+	if opts.TLS, err = f.tls(); err != nil {
+		return nil, err
+	}
+	if f.Insecure {
+		out.note("--insecure: any certificate is trusted; whoever is on the way can read and change everything")
+	}
+	return opts, nil
+}
+
+// proxy gives nil for what the environment says.
+func (f *dialFlags) proxy() (func(*http.Request) (*url.URL, error), error) {
+	switch {
+	case f.NoProxy:
+		return http.ProxyURL(nil), nil
+	case f.Proxy == "":
+		return nil, nil
+	}
+	u, err := url.Parse(f.Proxy)
+	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return nil, usageError("--proxy: want http, https or socks5://[USER:PASSWORD@]HOST:PORT") // the value may hold a password
+	}
+	return http.ProxyURL(u), nil
+}
+
+func (f *dialFlags) tls() (*tls.Config, error) {
+	config := &tls.Config{InsecureSkipVerify: f.Insecure, ServerName: f.ServerName}
+	if f.CA != "" {
+		pem, err := os.ReadFile(f.CA)
+		if err != nil {
+			return nil, usageError("--ca: " + err.Error())
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, usageError("--ca: no certificate in " + f.CA)
+		}
+	}
+	if f.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.Cert, cmp.Or(f.Key, f.Cert))
+		if err != nil {
+			return nil, usageError("--cert: " + strings.TrimPrefix(err.Error(), "tls: "))
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
 }

@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"encoding/hex"
@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 	"github.com/duplexhq/duplex/websocket"
 	"github.com/duplexhq/duplex/websocket/wire"
 )
@@ -19,7 +20,8 @@ import (
 // A transcript tells what happens on a connection: to a person or, with json,
 // to a program, and to a recording. Any goroutine may call its methods.
 type transcript struct {
-	out     *console
+	out     io.Writer // messages or, with json, everything
+	notes   io.Writer
 	began   time.Time
 	json    bool
 	frames  bool
@@ -32,8 +34,6 @@ type transcript struct {
 	peer   *entry     // the close frame of the peer
 	err    error      // the first of those given to failed
 }
-
-const eraseLine = "\r\x1b[K" // for terminals
 
 // The parts of what is written for an entry.
 type lines struct {
@@ -48,7 +48,7 @@ func (t *transcript) add(e *entry, show func(*entry) lines) {
 	e.At = seconds(time.Since(t.began))
 	var line []byte
 	if t.json || t.record != nil {
-		line = append(marshal(e), '\n')
+		line = append(stdio.JSON(e), '\n')
 	}
 	if t.record != nil && e.Frame == nil {
 		_, err := t.record.Write(line)
@@ -67,16 +67,16 @@ func (t *transcript) write(l lines) {
 		return
 	}
 	if t.prompt != "" {
-		io.WriteString(t.out.err, eraseLine) // the prompt
+		io.WriteString(t.notes, stdio.EraseLine) // the prompt
 		if l.out != "" {
 			l.out = "< " + l.out
 		}
 	}
 	if l.out != "" {
-		_, err := io.WriteString(t.out.out, l.out)
+		_, err := io.WriteString(t.out, l.out)
 		t.keep(err, "print")
 	}
-	io.WriteString(t.out.err, l.note+t.prompt) // nobody to tell
+	io.WriteString(t.notes, l.note+t.prompt) // nobody to tell
 }
 
 // keep is called with mu held.
@@ -106,7 +106,7 @@ func (t *transcript) ask() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.prompt = "> "
-	io.WriteString(t.out.err, eraseLine+t.prompt) // it may be there already
+	io.WriteString(t.notes, stdio.EraseLine+t.prompt) // it may be there already
 }
 
 // askNoMore takes the prompt away.
@@ -115,7 +115,7 @@ func (t *transcript) askNoMore() {
 	defer t.mu.Unlock()
 	if t.prompt != "" {
 		t.prompt = ""
-		io.WriteString(t.out.err, eraseLine)
+		io.WriteString(t.notes, stdio.EraseLine)
 	}
 }
 
@@ -124,10 +124,10 @@ func (t *transcript) answered(response *http.Response) {
 	if !t.verbose {
 		return
 	}
-	t.note("%s %s", response.Proto, printable(response.Status))
+	t.note("%s %s", response.Proto, stdio.Printable(response.Status))
 	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
 		for _, value := range response.Header[name] {
-			t.note("%s: %s", name, printable(value))
+			t.note("%s: %s", name, stdio.Printable(value))
 		}
 	}
 }
@@ -150,7 +150,7 @@ func (t *transcript) message(isSent bool, kind websocket.MessageType, data []byt
 		case isSent:
 			return lines{}
 		case kind == websocket.Text:
-			return lines{out: printable(string(data)) + "\n"}
+			return lines{out: stdio.Printable(string(data)) + "\n"}
 		}
 		return lines{out: dump(data)}
 	})

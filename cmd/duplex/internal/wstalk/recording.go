@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"bufio"
@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 	"github.com/duplexhq/duplex/websocket"
 	"github.com/duplexhq/duplex/websocket/wire"
 )
@@ -17,7 +18,7 @@ import (
 func createRecording(file string) (io.WriteCloser, error) {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, usageError("--record: " + err.Error())
+		return nil, UsageError("--record: " + err.Error())
 	}
 	return f, nil
 }
@@ -48,18 +49,18 @@ func (r *recorded) described() string {
 func readRecording(file string) (*recording, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, usageError("--replay: " + err.Error())
+		return nil, UsageError("--replay: " + err.Error())
 	}
 	defer f.Close()
 	r := &recording{file: file}
 	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 2*maxLine)
+	lines.Buffer(nil, 2*stdio.MaxLine)
 	var opened time.Duration
 	connections := 0
 	for number := 1; lines.Scan(); number++ {
 		var e entry
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return nil, usageError(fmt.Sprintf("%s:%d: %v", file, number, err))
+			return nil, UsageError(fmt.Sprintf("%s:%d: %v", file, number, err))
 		}
 		if e.Type == entryOpen {
 			if connections++; connections > 1 {
@@ -75,7 +76,7 @@ func readRecording(file string) (*recording, error) {
 				event.message.kind = websocket.Binary
 			}
 			if event.message.data, err = e.payload(); err != nil {
-				return nil, usageError(fmt.Sprintf("%s:%d: %v", file, number, err))
+				return nil, UsageError(fmt.Sprintf("%s:%d: %v", file, number, err))
 			}
 		case wire.Close.String():
 			event.closing = &e

@@ -1,9 +1,11 @@
-package main
+package wstalk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -14,7 +16,7 @@ import (
 // A dialler makes sessions, one after the other.
 type dialler struct {
 	target string
-	opts   *websocket.DialOptions
+	opts   websocket.DialOptions
 	first  []string // messages to send at the beginning of each
 	log    *transcript
 }
@@ -23,39 +25,50 @@ type dialler struct {
 // something else. While there is room, pings and closes are answered.
 const messagesAhead = 256
 
+// defaultPatience is for Options.Dial without a CloseTimeout.
+const defaultPatience = 5 * time.Second
+
 // A session is one connection. What comes over it is logged, and waits in
 // incoming.
 type session struct {
 	conn     *websocket.Conn
 	log      *transcript
-	incoming chan message
-	over     error // what the last message said; of the goroutine that calls next
+	patience time.Duration // for the peer's answer to a close
+	incoming chan message  // closed when nothing will come any more
+	err      error         // why; to be read when incoming is closed
 
+	leave   sync.Once
+	leaving chan struct{} // closed when this side has begun to close
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
-// A message came, or none will come any more.
+// A message came.
 type message struct {
 	kind websocket.MessageType
 	data []byte
-	err  error
 }
 
 // connect begins a session. It has to be ended.
 func (d *dialler) connect(ctx context.Context) (*session, error) {
-	conn, response, err := websocket.Dial(ctx, d.target, d.opts)
+	conn, response, err := websocket.Dial(ctx, d.target, &d.opts)
 	if response != nil {
 		d.log.answered(response)
 	}
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 			err = fmt.Errorf("no connection in %v: %w", d.opts.Timeout, err)
 		}
 		return nil, err
 	}
 	d.log.opened(conn.Subprotocol())
-	s := &session{conn: conn, log: d.log, incoming: make(chan message, messagesAhead)}
+	s := &session{
+		conn:     conn,
+		log:      d.log,
+		patience: cmp.Or(d.opts.CloseTimeout, defaultPatience),
+		incoming: make(chan message, messagesAhead),
+		leaving:  make(chan struct{}),
+	}
 	// Not the caller's: a read that is interrupted within a message would cost
 	// the connection, and there would be nobody to say goodbye to.
 	var reading context.Context
@@ -82,21 +95,26 @@ func (d *dialler) play(ctx context.Context, f func(context.Context, *session) er
 }
 
 func (s *session) receive(ctx context.Context) {
+	defer close(s.incoming)
 	for {
-		var m message
-		m.kind, m.data, m.err = s.conn.Read(ctx)
-		if m.err == nil {
-			s.log.message(false, m.kind, m.data)
-		} else if ctx.Err() == nil {
-			s.log.lost(m.err)
+		kind, data, err := s.conn.Read(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.lost(err)
+			}
+			s.err = err
+			return
+		}
+		s.log.message(false, kind, data)
+		m := message{kind, data}
+		select {
+		case s.incoming <- m:
+			continue
+		default:
 		}
 		select {
 		case s.incoming <- m:
-		case <-ctx.Done():
-			return
-		}
-		if m.err != nil {
-			return
+		case <-s.leaving: // what else comes is of use to the log only
 		}
 	}
 }
@@ -113,13 +131,12 @@ func (s *session) send(ctx context.Context, kind websocket.MessageType, data []b
 // next waits for a message. The error is that of the context, or why there
 // will be no more.
 func (s *session) next(ctx context.Context) (message, error) {
-	if s.over != nil {
-		return message{}, s.over
-	}
 	select {
-	case m := <-s.incoming:
-		s.over = m.err
-		return m, m.err
+	case m, ok := <-s.incoming:
+		if !ok {
+			return message{}, s.err
+		}
+		return m, nil
 	case <-ctx.Done():
 		return message{}, context.Cause(ctx)
 	}
@@ -145,9 +162,30 @@ func (s *session) ping(ctx context.Context, limit time.Duration) (time.Duration,
 	return latency, err
 }
 
+// close says goodbye and waits for the peer's. What comes before it is received
+// as ever. The error is nil if the peer has answered.
+func (s *session) close(code websocket.CloseCode, reason string) error {
+	s.leave.Do(func() { close(s.leaving) })
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	if s.conn.CloseWrite(ctx, code, reason) == nil {
+		select {
+		case <-s.conn.Done():
+		case <-ctx.Done():
+			s.stop()
+			s.conn.CloseNow()
+			if s.log.peerClose() == nil {
+				return fmt.Errorf("no answer to the close in %v: %w", s.patience, context.DeadlineExceeded)
+			}
+			return nil // it only has not ended the connection below
+		}
+	}
+	return s.conn.Close(code, reason) // which says how it ended
+}
+
 // end says goodbye, if there is still somebody, and waits for all that runs.
 func (s *session) end() {
-	_ = s.conn.Close(websocket.CloseNormal, "") // who does not answer is told nothing more
+	_ = s.close(websocket.CloseNormal, "") // who does not answer is told nothing more
 	s.stop()
 	s.running.Wait()
 }

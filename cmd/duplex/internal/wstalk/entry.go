@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"encoding/base64"

@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"bytes"
@@ -71,7 +71,7 @@ func parsePing(arg string) (act, error) {
 
 func parseClose(arg string) (act, error) {
 	code, reason, err := parseCloseArgs(arg)
-	return func(_ context.Context, r *scriptRun) error { return r.conn.Close(code, reason) }, err
+	return func(_ context.Context, r *scriptRun) error { return r.close(code, reason) }, err
 }
 
 func parseExpect(arg string) (act, error) {

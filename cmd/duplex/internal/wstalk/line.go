@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"context"
@@ -7,11 +7,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 	"github.com/duplexhq/duplex/websocket"
 	"github.com/duplexhq/duplex/websocket/wire"
 )
 
-const commandHelp = `    /ping [PAYLOAD]          send a ping; without a payload, show how long its pong took
+// CommandHelp describes the commands that a line can be.
+const CommandHelp = `    /ping [PAYLOAD]          send a ping; without a payload, show how long its pong took
     /pong [PAYLOAD]          send a pong that no ping asked for
     /binary HEX              send a binary message
     /file PATH               send a file, as text if it is UTF-8
@@ -22,7 +24,7 @@ const commandHelp = `    /ping [PAYLOAD]          send a ping; without a payload
 // errGoodbye is what /close leads to.
 var errGoodbye = errors.New("goodbye")
 
-// obey does what a line of the input says. A usageError says what is wrong with
+// obey does what a line of the input says. A UsageError says what is wrong with
 // the line, and nothing was sent.
 func (t *talk) obey(ctx context.Context, s *session, line string) error {
 	if strings.HasPrefix(line, "/") && !strings.HasPrefix(line, "//") {
@@ -37,7 +39,7 @@ func (t *talk) obey(ctx context.Context, s *session, line string) error {
 	}
 	err := s.send(ctx, websocket.Text, []byte(line))
 	if errors.Is(err, websocket.ErrText) {
-		return usageError("the line is not UTF-8")
+		return UsageError("the line is not UTF-8")
 	}
 	return err
 }
@@ -45,7 +47,7 @@ func (t *talk) obey(ctx context.Context, s *session, line string) error {
 func sendHex(ctx context.Context, s *session, text string) error {
 	data, err := parseHex(text)
 	if err != nil {
-		return usageError(err.Error())
+		return UsageError(err.Error())
 	}
 	return s.send(ctx, websocket.Binary, data)
 }
@@ -54,7 +56,7 @@ func (t *talk) command(ctx context.Context, s *session, name, arg string) error 
 	switch name {
 	case "/ping", "/pong":
 		if len(arg) > wire.MaxControlPayload {
-			return usageError(name + ": more than 125 bytes")
+			return UsageError(name + ": more than 125 bytes")
 		}
 		if name == "/pong" {
 			return s.conn.WritePong(ctx, []byte(arg))
@@ -76,7 +78,7 @@ func (t *talk) command(ctx context.Context, s *session, name, arg string) error 
 	case "/file":
 		data, err := os.ReadFile(arg)
 		if err != nil {
-			return usageError("/file: " + err.Error())
+			return UsageError("/file: " + err.Error())
 		}
 		if utf8.Valid(data) {
 			return s.send(ctx, websocket.Text, data)
@@ -85,13 +87,13 @@ func (t *talk) command(ctx context.Context, s *session, name, arg string) error 
 	case "/close":
 		code, reason, err := parseCloseArgs(arg)
 		if err != nil {
-			return usageError("/close: " + err.Error())
+			return UsageError("/close: " + err.Error())
 		}
-		_ = s.conn.Close(code, reason) // who does not answer is told nothing more
+		_ = s.close(code, reason) // who does not answer is told nothing more
 		return errGoodbye
 	case "/help":
-		t.log.note("commands, on lines of their own:\n%s// sends a line that begins with /", commandHelp)
+		t.log.note("commands, on lines of their own:\n%s// sends a line that begins with /", CommandHelp)
 		return nil
 	}
-	return usageError("no command is called " + printable(name) + ": /help lists them, and // sends a line that begins with /")
+	return UsageError("no command is called " + stdio.Printable(name) + ": /help lists them, and // sends a line that begins with /")
 }

@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 )
 
 // captured is the text that the groups of regular expressions have matched, by
@@ -51,5 +53,5 @@ func (c captured) match(re *regexp.Regexp, groups []string) {
 func asIs(value string) string { return value }
 
 func asJSON(value string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(string(marshal(value)), `"`), `"`)
+	return strings.TrimSuffix(strings.TrimPrefix(string(stdio.JSON(value)), `"`), `"`)
 }

@@ -1,26 +1,18 @@
-package main
+package wstalk
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/duplexhq/duplex/websocket"
 )
 
-func scriptFile(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "test.script")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-func TestWSScript(t *testing.T) {
+func TestScript(t *testing.T) {
 	const text = `
 # Everything that a step can be.
 send hello, world
@@ -49,20 +41,26 @@ expect-none 1ms
 send close 4001 see (you)
 expect-close 4001 ^see \(you\)$
 `
-	address := serveWS(t, echo)
-	out, notes := duplex(t, exitDone, "", "ws", address, "--script", scriptFile(t, text))
-	if !strings.HasPrefix(out, "hello, world\n  world and world for $5\n") {
-		t.Errorf("printed %q", out)
+	bubble(t, echo, func(t *testing.T, s *server) {
+		out, notes, err := s.run("", Options{Script: fileOf(t, text)})
+		if err != nil || !strings.HasPrefix(out, "hello, world\n  world and world for $5\n") || notes != "duplex: connected\n" {
+			t.Errorf("%v: printed %q, noted %q", err, out, notes)
+		}
+	})
+	for text, opts := range map[string]Options{
+		"ping\r\nclose 4000 bye\r\nexpect-close 4000 bye\r\n": {},
+		"expect ^first$": {Send: []string{"first"}},
+	} {
+		bubble(t, echo, func(t *testing.T, s *server) {
+			opts.Script = "-"
+			if _, _, err := s.run(text, opts); err != nil {
+				t.Errorf("%q: %v", text, err)
+			}
+		})
 	}
-	if notes != "duplex: connected\n" {
-		t.Errorf("notes %q", notes)
-	}
-	duplex(t, exitDone, "ping\r\nclose 4000 bye\r\nexpect-close 4000 bye\r\n", "ws", address, "--script", "-")
-	duplex(t, exitDone, "expect ^first$", "ws", address, "--script", "-", "--send", "first")
 }
 
-func TestWSScriptFails(t *testing.T) {
-	address := serveWS(t, echo)
+func TestScriptFails(t *testing.T) {
 	for text, want := range map[string]string{
 		"send a\nexpect ^b$":            `2: expect: expected text /^b$/, got text "a"`,
 		"send a\n\n# b\nexpect-json {}": `4: expect-json: expected JSON, got text "a"`,
@@ -83,38 +81,43 @@ func TestWSScriptFails(t *testing.T) {
 		"expect-none 1ms\nsend $1":                                      `2: send: nothing was captured as $1; write $$ for $`,
 		"send a\nexpect (a)\nclose $1":                                  `3: close: want a close code, not "a"`,
 	} {
-		out, notes := duplex(t, exitFailed, text, "ws", address, "--script", "-")
-		if !strings.Contains(notes, "duplex: (standard input):") || !strings.Contains(notes, want) {
-			t.Errorf("%q: %q, want %q", text, notes, want)
-		}
-		if strings.Contains(out, "failed") {
-			t.Errorf("%q: printed %q", text, out)
-		}
-	}
-}
-
-func TestWSScriptTimeout(t *testing.T) {
-	over := make(chan struct{})
-	deaf := serveWS(t, func(*websocket.Conn, *http.Request) { <-over }) // who does not read does not answer
-	silent := serveWS(t, func(c *websocket.Conn, _ *http.Request) { c.Read(context.Background()) })
-	t.Cleanup(func() { close(over) })
-	for _, test := range []struct{ text, address, want string }{
-		{"expect .", silent, `1: expect: expected text /./, got nothing in 500ms`},
-		{"expect-close 1000", silent, `1: expect-close: expected close 1000, got nothing in 500ms`},
-		{"ping", deaf, `1: ping: no pong in 500ms`},
-	} {
-		t.Run(test.text, func(t *testing.T) {
-			t.Parallel()
-			_, notes := duplex(t, exitFailed, test.text, "ws", test.address, "--script", "-", "--timeout", "500ms")
-			if !strings.Contains(notes, test.want) {
-				t.Errorf("notes %q", notes)
+		bubble(t, echo, func(t *testing.T, s *server) {
+			out, _, err := s.run(text, Options{Script: "-"})
+			wantFailure(t, text, err, "(standard input):")
+			wantFailure(t, text, err, want)
+			if strings.Contains(out, "failed") {
+				t.Errorf("%q: printed %q", text, out)
 			}
 		})
 	}
 }
 
+func TestScriptTimeout(t *testing.T) {
+	deaf := func(*websocket.Conn, *http.Request) { time.Sleep(time.Hour) } // who does not read does not answer
+	for _, test := range []struct {
+		text   string
+		server func(*websocket.Conn, *http.Request)
+		want   string
+	}{
+		{"expect .", silent, `1: expect: expected text /./, got nothing in 500ms`},
+		{"expect-close 1000", silent, `1: expect-close: expected close 1000, got nothing in 500ms`},
+		{"ping", deaf, `1: ping: no pong in 500ms`},
+	} {
+		bubble(t, test.server, func(t *testing.T, s *server) {
+			began := time.Now()
+			c := s.begin(Options{Script: "-", In: strings.NewReader(test.text), Timeout: 500 * time.Millisecond, JSON: true})
+			time.Sleep(500 * time.Millisecond)
+			synctest.Wait()
+			if out := c.out.String(); !strings.Contains(out, `"at":0.500000,"type":"failed"`) {
+				t.Errorf("%s: after %v printed %s", test.text, time.Since(began), out)
+			}
+			wantFailure(t, test.text, c.end(), test.want)
+		})
+	}
+}
+
 // A script that is wrong is found before anything is sent.
-func TestWSScriptUsage(t *testing.T) {
+func TestScriptUsage(t *testing.T) {
 	for text, want := range map[string]string{
 		"send a\nsned b":      `:2: sned: no such step`,
 		"\texpect (":          `:1: expect: error parsing regexp`,
@@ -130,51 +133,25 @@ func TestWSScriptUsage(t *testing.T) {
 		"wait":                `:1: wait: want a time such as 500ms, not ""`,
 		"expect-none -1s":     `:1: expect-none: want a time such as 500ms, not "-1s"`,
 	} {
-		if _, notes := duplex(t, exitUsage, text, "ws", "127.0.0.1:1", "--script", "-"); !strings.Contains(notes, "(standard input)"+want) {
-			t.Errorf("%q: %q", text, notes)
-		}
+		bubble(t, echo, func(t *testing.T, s *server) {
+			_, _, err := s.run(text, Options{Script: "-"})
+			wantUsage(t, text, err, "(standard input)"+want)
+			if s.network.Dialled() != 0 {
+				t.Errorf("%q: dialled", text)
+			}
+		})
 	}
 }
 
-func TestWSScriptInterrupted(t *testing.T) {
+func TestScriptInterrupted(t *testing.T) {
 	for _, step := range []string{"expect .", "wait 1h", "expect-none 1h"} {
-		p := begin(t, strings.NewReader("send now\nexpect now\n"+step), "ws", serveWS(t, echo), "--script", "-")
-		p.out.wait(t, "now\n")
-		p.stop()
-		p.end(exitInterrupted)
-	}
-}
-
-func TestSubset(t *testing.T) {
-	for _, test := range []struct{ want, got, path string }{ // path is "" if it is a subset
-		{`{}`, `{"a":1}`, ""},
-		{`{"a":{"b":1}}`, `{"a":{"b":1,"c":2},"d":3}`, ""},
-		{`[]`, `[]`, ""},
-		{`1`, `1.0`, ""},
-		{`1e3`, `1000`, ""},
-		{`null`, `null`, ""},
-		{`true`, `true`, ""},
-		{`{"a":null}`, `{}`, ".a"},
-		{`{"a":{"b":1}}`, `{"a":1}`, ".a"},
-		{`{"a":[{"b":1}]}`, `{"a":[{"b":2}]}`, ".a[0].b"},
-		{`[1]`, `[1,2]`, "."},
-		{`[1]`, `{}`, "."},
-		{`{}`, `[]`, "."},
-		{`1`, `"1"`, "."},
-		{`"1"`, `1`, "."},
-		{`true`, `false`, "."},
-		{`9007199254740993`, `9007199254740992`, "."},
-	} {
-		want, err := decodeJSON([]byte(test.want))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := decodeJSON([]byte(test.got))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if path, ok := subset(want, got); ok != (test.path == "") || !ok && path != test.path {
-			t.Errorf("%s in %s: %v, differs at %q, want %q", test.want, test.got, ok, path, test.path)
-		}
+		bubble(t, echo, func(t *testing.T, s *server) {
+			c := s.begin(Options{Script: "-", In: strings.NewReader("send now\nexpect now\n" + step)})
+			c.out.want(t, "now\n")
+			c.stop()
+			if err := c.end(); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", step, err)
+			}
+		})
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"bytes"
@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-const scriptHelp = `    send TEXT                          send a text message
+// ScriptHelp describes the steps of a script.
+const ScriptHelp = `    send TEXT                          send a text message
     send-json JSON                     the same, if it is JSON
     send-binary HEX                    send a binary message
     ping                               send a ping and wait for its pong
@@ -47,7 +48,7 @@ func readScript(file string, in io.Reader) (*script, error) {
 		text, err = os.ReadFile(file)
 	}
 	if err != nil {
-		return nil, usageError("--script: " + err.Error())
+		return nil, UsageError("--script: " + err.Error())
 	}
 	s := &script{file: file}
 	number := 0
@@ -59,7 +60,7 @@ func readScript(file string, in io.Reader) (*script, error) {
 		}
 		l := scriptLine{number, verb, arg}
 		if err := l.check(); err != nil {
-			return nil, usageError(fmt.Sprintf("%s:%d: %s: %v", file, number, verb, err))
+			return nil, UsageError(fmt.Sprintf("%s:%d: %s: %v", file, number, verb, err))
 		}
 		s.lines = append(s.lines, l)
 	}

@@ -1,4 +1,4 @@
-package main
+package wstalk
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 
 // A replay sends again what a recording says, and looks at the answers.
 type replay struct {
-	*wsCommand
+	*Options
 	*session
 	*recording
 	answers []recorded // what has not come yet
@@ -21,10 +21,10 @@ type replay struct {
 // errEnded says that a connection was closed as it was recorded.
 var errEnded = errors.New("ended as recorded")
 
-// replay ends with the last answer that is recorded or, if they are not
+// replayOver ends with the last answer that is recorded or, if they are not
 // checked, when nothing has come for a while.
-func (c *wsCommand) replay(ctx context.Context, s *session, recording *recording) error {
-	r := &replay{wsCommand: c, session: s, recording: recording, began: time.Now()}
+func replayOver(ctx context.Context, s *session, recording *recording, opts *Options) error {
+	r := &replay{Options: opts, session: s, recording: recording, began: time.Now()}
 	for _, e := range recording.events {
 		if !e.sent {
 			r.answers = append(r.answers, e)
@@ -51,7 +51,7 @@ func (r *replay) run(ctx context.Context) error {
 			if err := r.listenForRest(ctx); err != nil {
 				return err
 			}
-			return r.conn.Close(e.closing.Code, e.closing.Reason)
+			return r.close(e.closing.Code, e.closing.Reason)
 		}
 		if err := r.send(ctx, e.message.kind, e.message.data); err != nil {
 			return err
