@@ -33,13 +33,17 @@ func (b *beats) remove(sub *Subscriber) {
 	sub.earlier, sub.laterOn = nil, nil
 }
 
-// beat pings who is due, and sets the timer to who is due next. One who is not
-// live gets the ping as soon as it is.
-func (s *shard) beat() {
-	if s.beats.first == nil {
-		return
+// due is when somebody is due; zero if nobody is.
+func (b *beats) due() time.Time {
+	if b.first == nil {
+		return time.Time{}
 	}
-	now := time.Now()
+	return b.first.pingAt
+}
+
+// beat pings who is due. One who lacks something gets the ping as soon as it
+// does not.
+func (s *shard) beat(now time.Time) {
 	for sub := s.beats.first; sub != nil && !sub.pingAt.After(now); sub = s.beats.first {
 		s.beats.remove(sub)
 		if sub.state == finished {
@@ -50,14 +54,10 @@ func (s *shard) beat() {
 			sub.pingAt = now.Add(s.hub.interval)
 		}
 		s.beats.push(sub)
-		if sub.state == live {
+		if sub.state == live || sub.state == resting && !sub.behind() && len(sub.waiting) == 0 {
 			s.ping(sub)
 		} else {
 			sub.pingOwed = true
 		}
-	}
-	if next := s.beats.first; next != nil && !next.pingAt.Equal(s.timerAt) {
-		s.timerAt = next.pingAt
-		s.timer.Reset(next.pingAt.Sub(now))
 	}
 }

@@ -2,7 +2,9 @@ package topic
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -17,24 +19,39 @@ type catchUp struct {
 	sub           *Subscriber
 	subscriptions []*subscription // as they were when it began
 	interests     []Interest      // theirs; the read moves the cursors forward
+	dropped       []dropped       // by each; nil if nothing was
 	openings      [][]byte        // of those that take effect with it
 	greet         bool            // $ping, if there is no $gap, as the first signal
 	ping          bool            // a heartbeat that is due
 
 	// The result.
-	end  ID   // the log was read up to here
-	more bool // and not to its end
-	done bool // what Send said
-	last bool // the last batch was sent
+	end    ID    // the log was read up to here
+	more   bool  // and not to its end
+	done   bool  // what Send said
+	last   bool  // the last batch was sent
+	data   int64 // bytes of data that were read
+	newest int64 // when the log took the last of it; Unix nanoseconds
+	sent   time.Time
+	pause  time.Duration // a rest that is due after it
+	counts Stats
 }
 
 func newCatchUp(sub *Subscriber) *catchUp {
 	c := &catchUp{sub: sub, greet: sub.opts.Signals && !sub.greeted, ping: sub.pingOwed}
 	sub.pingOwed = false
-	for _, sn := range sub.subscriptions {
+	for i, sn := range sub.subscriptions {
 		in := Interest{Patterns: sn.patterns, After: sn.cursor}
 		if sn.ended.Seq != 0 {
 			in.After = Cursor{ID: ID{Epoch: sn.ended.Epoch, Seq: sn.ended.Seq - 1}}
+		}
+		if sn.dropped != nil {
+			if sn.dropped.untold() && sn.dropped.from.Epoch == 0 {
+				sn.dropped.from = sn.cursor
+			}
+			if c.dropped == nil {
+				c.dropped = make([]dropped, len(sub.subscriptions))
+			}
+			c.dropped[i] = *sn.dropped
 		}
 		if sn.opening != nil {
 			c.openings = append(c.openings, sn.opening)
@@ -71,24 +88,35 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			batch.Chunks = append(batch.Chunks, b)
 		}
 	}
-	for _, g := range page.Gaps {
+	tell := func(g Gap, asked string) (goOn bool) {
+		c.counts.Gaps++
 		if opts.EndAtGap {
 			c.send(Batch{End: &GapError{g.Oldest}})
+			return false
+		}
+		signal(gapSignal(g, asked, c.subscriptions[g.Interest].called()))
+		c.interests[g.Interest].After = g.Cursor
+		if c.dropped != nil {
+			c.dropped[g.Interest].tell()
+		}
+		return true
+	}
+	for _, g := range page.Gaps {
+		asked := c.subscriptions[g.Interest].asked
+		if asked == "" {
+			asked = c.interests[g.Interest].After.String()
+		}
+		if !tell(g, asked) {
 			return
 		}
-		in, sn := &c.interests[g.Interest], c.subscriptions[g.Interest]
-		asked := sn.asked
-		if asked == "" {
-			asked = in.After.String()
-		}
-		name := ""
-		if opts.Named {
-			name = sn.name
-		}
-		signal(gapSignal(g, asked, name))
-		in.After = g.Cursor
 	}
-	if c.greet && len(page.Gaps) == 0 || c.ping {
+	entries, gaps := c.choose(page)
+	for _, g := range gaps {
+		if !tell(g, c.dropped[g.Interest].from.String()) {
+			return
+		}
+	}
+	if c.greet && len(page.Gaps)+len(gaps) == 0 || c.ping {
 		signal(pingSignal(c.common(), c.sub.hub.pingData))
 	}
 	for i := range c.interests {
@@ -101,20 +129,55 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			in.After = Cursor{ID: page.Cursor.ID} // the end: no loss lies after it
 		}
 	}
-	for _, e := range page.Entries {
-		if opts.Form != nil {
-			batch.Chunks = append(batch.Chunks, e.Encode(opts.Form))
-		}
-		if e.IsEnd() && opts.EndWithTopic {
-			batch.End = ErrEnded
-		}
+	var events list
+	if opts.Form != nil {
+		events.chunks = make([][]byte, 0, len(entries))
 	}
+	events.begin(opts.Form)
+	for _, e := range entries {
+		events.add(e)
+	}
+	if chunks := events.parts(opts.Join); len(batch.Chunks) == 0 {
+		batch.Chunks = chunks
+	} else {
+		batch.Chunks = append(batch.Chunks, chunks...)
+	}
+	if events.ends && opts.EndWithTopic {
+		batch.End = ErrEnded
+	}
+	c.counts.Delivered, c.counts.Bytes = events.events, events.bytes
+	c.pause = events.pause
 	somethingToTell := opts.Form == nil && (len(page.Entries) > 0 || len(page.Gaps) > 0)
 	if len(batch.Chunks) == 0 && batch.End == nil && !somethingToTell {
 		c.done = true
 		return
 	}
 	c.send(batch)
+}
+
+// choose returns what of a page is to be given, and the gaps of what is not.
+func (c *catchUp) choose(page Page) ([]ruled, []Gap) {
+	rules := c.sub.hub.rules
+	entries := make([]ruled, len(page.Entries))
+	for i, e := range page.Entries {
+		if i > 0 && e.Topic == entries[i-1].Topic {
+			entries[i] = ruled{e, entries[i-1].rule}
+		} else {
+			entries[i] = ruled{e, rules.Of(e.Topic)}
+		}
+		c.data += int64(len(e.Data))
+		c.newest = e.nanos
+	}
+	if rules.none() {
+		return entries, nil
+	}
+	n := len(entries)
+	if page.More { // what supersedes an entry may be in a later page
+		entries = slices.DeleteFunc(entries, func(e ruled) bool { return e.rule.conflates() && e.Superseded() })
+	}
+	entries = conflate(entries)
+	c.counts.Conflated = uint64(n - len(entries))
+	return c.drop(entries, page.More)
 }
 
 // common returns the cursor that resumes all subscriptions, if there is one.
@@ -134,7 +197,11 @@ func (c *catchUp) common() Cursor {
 }
 
 func (c *catchUp) send(b Batch) {
+	c.counts.Batches++
 	c.done = c.sub.sink.Send(b)
+	if c.pause > 0 {
+		c.sent = time.Now()
+	}
 	c.last = b.End != nil
 }
 

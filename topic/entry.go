@@ -62,5 +62,12 @@ func (e *Entry) encode(f Form) []byte {
 	return f.AppendEvent(nil, &e.Event)
 }
 
+// Supersede marks an entry that a later one has superseded, by the rule of its
+// topic. The log calls it.
+func (e *Entry) Supersede() { atomic.StoreUint32(&e.superseded, 1) }
+
+// Superseded reports whether the entry is marked.
+func (e *Entry) Superseded() bool { return atomic.LoadUint32(&e.superseded) != 0 }
+
 // seal lets go of the encodings and keeps no further ones.
 func (e *Entry) seal() { e.encoded.Store(sealed) }

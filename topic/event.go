@@ -36,6 +36,9 @@ type Event struct {
 	Data  []byte
 	nanos int64 // Unix time
 	Kind  Kind
+	// superseded is 1 if it is, and is read and written atomically. A type of
+	// package atomic must not be copied, and would make an event longer.
+	superseded uint32
 }
 
 // Time is when the log took the event.

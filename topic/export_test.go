@@ -20,6 +20,18 @@ func (h *Hub) Remains() (left []string) {
 		for _, sub := range s.dirty[:cap(s.dirty)] {
 			note(sub != nil, fmt.Sprintf("a dirty subscriber of shard %d", i))
 		}
+		note(len(s.late.subs) > 0, fmt.Sprintf("laggards of shard %d", i))
+		note(len(s.rests) > 0, fmt.Sprintf("rests of shard %d", i))
 	}
 	return left
+}
+
+// KnownRules bounds Known.
+const KnownRules = knownRules
+
+// Known is how many topics' rules are known without a search.
+func (r *Rules) Known() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.known)
 }

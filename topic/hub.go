@@ -19,6 +19,14 @@ type HubOptions struct {
 	// Ping is the interval of $ping. If zero, 25 s are used; if negative,
 	// there is only the first one.
 	Ping time.Duration
+	// MaxLagBytes and MaxLagTime bound how far a subscriber may lag on topics
+	// that it is to be given everything of (SlowResume): the data of the events
+	// that it lacks, and how long ago the log took the oldest of them (while it
+	// is given them in parts: the last one of the part before). Beyond them it
+	// is ended with ErrTooSlow. A replay from the cursor of a Start up
+	// to the present may take as long as it likes. If zero, there is no bound.
+	MaxLagBytes int64
+	MaxLagTime  time.Duration
 }
 
 // DefaultPing is the interval of $ping unless configured: most proxies cut
@@ -33,9 +41,17 @@ type Hub struct {
 	shards   []*shard
 	turnOf   atomic.Uint64 // the shard of the next subscriber
 	catchUps catchUps
+	rules    *Rules // the log's
 	interval time.Duration
 	pingData []byte
+	maxLag   lagBounds
 	keys     keysInProgress
+
+	// The log's watcher writes these, for each batch.
+	_         [64]byte
+	published atomic.Uint64
+	rates     rates
+	_         [64]byte
 
 	countMu sync.Mutex
 	counts  map[string]int // literal subscriptions by topic; guarded by countMu
@@ -67,7 +83,9 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 	ctx, stop := context.WithCancel(context.Background())
 	h := &Hub{
 		log:      log,
+		rules:    log.Rules(),
 		interval: o.Ping,
+		maxLag:   lagBounds{o.MaxLagBytes, o.MaxLagTime},
 		pingData: pingData(max(o.Ping, 0)),
 		counts:   make(map[string]int),
 		closing:  make(chan struct{}),
@@ -75,6 +93,7 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 		stopped:  make(chan struct{}),
 	}
 	h.catchUps.filled.L = &h.catchUps.mu
+	h.tail.rules = h.rules
 	for range o.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}
@@ -92,6 +111,8 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 
 // appended is the log's watcher.
 func (h *Hub) appended(entries []*Entry) {
+	h.published.Add(uint64(len(entries)))
+	h.rates.add(entries)
 	h.tail.push(entries)
 	for _, s := range h.shards {
 		if s.active.Load() {
@@ -177,7 +198,7 @@ func (h *Hub) After(text string) Start {
 // Subscribe makes a subscriber with the given selections.
 func (h *Hub) Subscribe(sink Sink, opts Options, selections ...Selection) *Subscriber {
 	opts.Signals = opts.Signals && opts.Form != nil
-	sub := &Subscriber{hub: h, sink: sink, opts: opts, state: sending}
+	sub := &Subscriber{hub: h, sink: sink, opts: opts, state: sending, aside: &calm}
 	sub.shard = h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
 	for _, sel := range selections {
 		h.count(sel.Patterns, 1)

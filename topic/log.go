@@ -17,6 +17,13 @@ import (
 // Losses that a cursor has been told of (Cursor.Told) are no gap again. What
 // the log has forgotten about a topic counts as lost up to the newest event
 // that it has forgotten of any topic.
+//
+// Rules: a [Rule] may have a log keep fewer events of a topic, for a shorter
+// time. An event of an ephemeral topic gets an id and goes to the watcher, and
+// is neither kept nor lost. An event that is removed after a later one has
+// superseded it is not lost either. The end of a topic is kept as long as its
+// events may be, and what is known of the topic with it: then it is lost, and
+// the name may be used anew. It does not count to any limit but that of topics.
 type Log interface {
 	// Append stores drafts as contiguous entries of one topic, all or none,
 	// and returns the id of the first; the others follow it by one each. It
@@ -29,7 +36,9 @@ type Log interface {
 	Append(ctx context.Context, topic string, drafts []Draft, key Key) (ID, error)
 
 	// Read returns what the interests select, oldest first, from the least of
-	// their cursors on. See [Page].
+	// their cursors on. See [Page]. Entries that later ones have superseded by
+	// a rule that conflates are marked ([Entry.Supersede]); one that is not
+	// costs a needless delivery.
 	Read(ctx context.Context, interests []Interest, limit Limit) (Page, error)
 
 	// Newest returns the newest events of the patterns, at most limit, oldest
@@ -49,7 +58,8 @@ type Log interface {
 	// End is the id of the newest entry; with Seq 0 if there never was one.
 	End() ID
 
-	// Ended returns the id of a topic's end entry, if the topic was ended.
+	// Ended returns the id of a topic's end entry, if the topic was ended and
+	// that is still kept.
 	Ended(topic string) (ID, bool)
 
 	// Topics lists the known topics whose name is greater than from, in the
@@ -60,6 +70,9 @@ type Log interface {
 	// the order of the log, each once, by one caller at a time. f must not
 	// block, call the log, nor keep the slice. A log has one watcher.
 	Watch(f func([]*Entry)) ID
+
+	// Rules are those that the log keeps events by; nil is none.
+	Rules() *Rules
 
 	// Close releases the log. Calls afterwards give ErrClosed.
 	Close() error

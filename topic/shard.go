@@ -19,19 +19,26 @@ type shard struct {
 	inbox []command // guarded by mu
 
 	// The goroutine owns the rest.
-	obeying []command // the inbox's other buffer
-	next    uint64    // position in the tail
-	end     ID        // everything up to here has been visited
-	turn    []*Entry
-	index   index
-	members []*Subscriber
-	drains  bool          // by Hub.Drain: who is writable is ended
-	dirty   []*Subscriber // with staged entries
-	chunks  [][]byte
-	single  [1][]byte // chunks of one
-	beats   beats
-	timer   *time.Timer
-	timerAt time.Time // what the timer is set to
+	obeying         []command // the inbox's other buffer
+	next            uint64    // position in the tail
+	end             ID        // everything up to here has been visited
+	turn            []ruled
+	index           index
+	members         []*Subscriber
+	drains          bool          // by Hub.Drain: who is writable is ended
+	dirty           []*Subscriber // with staged entries
+	single          [1][]byte     // chunks of one
+	fresh           list          // of a turn
+	waited          list          // of waitedFor, what waited for the end of a rest
+	waitedFor       []ruled
+	waitedConflated int // of them are not in the list
+	beats           beats
+	rests           []*rest // by when they are over
+	late            laggards
+	counts          Stats // of what the goroutine has seen
+	shown           shownStats
+	timer           *time.Timer
+	timerAt         time.Time // what the timer is set to
 }
 
 type command struct {
@@ -82,6 +89,7 @@ func (s *shard) run() {
 		select {
 		case <-s.wake:
 		case <-s.timer.C:
+			s.timerAt = time.Time{}
 		case <-s.hub.closing:
 			s.finish()
 			return
@@ -90,7 +98,26 @@ func (s *shard) run() {
 		if s.visit() {
 			s.rouse() // not a loop: publishing without a pause must not keep Hub.Close waiting
 		}
-		s.beat()
+		now := time.Now()
+		s.endRests(now)
+		s.beat(now)
+		s.endLaggards(now)
+		s.setTimer(now)
+		s.show()
+	}
+}
+
+// setTimer sets the timer to whatever is due next.
+func (s *shard) setTimer(now time.Time) {
+	var next time.Time
+	for _, at := range [...]time.Time{s.beats.due(), s.restDue(), s.lagDue()} {
+		if next.IsZero() || !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	if !next.IsZero() && !next.Equal(s.timerAt) {
+		s.timerAt = next
+		s.timer.Reset(next.Sub(now))
 	}
 }
 
@@ -99,8 +126,8 @@ func (s *shard) run() {
 func (s *shard) drain() {
 	s.drains = true
 	for _, sub := range s.members {
-		if sub.state == live {
-			s.give(sub, Batch{End: ErrClosed})
+		if sub.state == live || sub.state == resting {
+			s.giveWaiting(sub, ErrClosed)
 		}
 	}
 }
@@ -110,8 +137,8 @@ func (s *shard) drain() {
 func (s *shard) finish() {
 	s.obey()
 	for _, sub := range s.members {
-		if sub.state == live || sub.state == reading {
-			s.give(sub, Batch{End: ErrClosed})
+		if sub.state != sending && sub.state != finished {
+			s.giveWaiting(sub, ErrClosed)
 		}
 	}
 }
@@ -128,9 +155,13 @@ func (s *shard) obey() {
 		case cmdSubscribe:
 			s.subscribe(c.subscription)
 		case cmdUnsubscribe:
+			s.hurry(c.sub)
 			s.remove(c.sub, c.name)
 			c.sub.awaiting = append(c.sub.awaiting, c.done)
-			if c.sub.state == live || c.sub.state == finished {
+			switch c.sub.state {
+			case live:
+				s.settle(c.sub)
+			case finished:
 				c.sub.answer()
 			}
 		case cmdWritable:
@@ -161,6 +192,7 @@ func (s *shard) join(sub *Subscriber) {
 	}
 	sub.member = len(s.members)
 	s.members = append(s.members, sub)
+	sub.replays = true
 	for _, sn := range sub.subscriptions {
 		s.index.add(sn)
 		sub.again = sub.again || sn.behind(s.end)
@@ -187,8 +219,7 @@ func (s *shard) leave(sub *Subscriber) {
 		s.active.Store(false)
 	}
 	s.beats.remove(sub)
-	sub.state = finished
-	sub.answer()
+	s.over(sub)
 	if sub.closed != nil {
 		close(sub.closed)
 	}
@@ -200,15 +231,17 @@ func (s *shard) subscribe(sn *subscription) {
 		s.hub.count(sn.patterns, -1)
 		return
 	}
-	if sub.state == live {
+	s.hurry(sub)
+	if sub.state == live && !sub.behind() {
 		s.fix(sub)
 	}
 	s.remove(sub, sn.name)
 	sub.subscriptions = append(sub.subscriptions, sn)
 	s.index.add(sn)
+	sub.replays = true
 	// A read that is on its way does not know of it.
 	sub.again = sub.again || sub.state == reading || sn.behind(s.end)
-	if sub.again && sub.state == live {
+	if sub.state == live {
 		s.settle(sub)
 	}
 }
@@ -223,8 +256,12 @@ func (s *shard) remove(sub *Subscriber, name string) {
 	sub.subscriptions = slices.Delete(sub.subscriptions, i, i+1)
 }
 
-// fix makes the cursors of a live subscriber exact: it has been given
-// everything up to the shard's position.
+// behind reports whether the subscriber lacks something that the shard has
+// visited, or never will visit.
+func (sub *Subscriber) behind() bool { return sub.again || sub.drops || sub.missed != 0 }
+
+// fix makes the cursors of a subscriber exact that has been given everything
+// up to the shard's position.
 func (s *shard) fix(sub *Subscriber) {
 	for _, sn := range sub.subscriptions {
 		if sn.cursor.Seq < s.end.Seq {
@@ -236,20 +273,34 @@ func (s *shard) fix(sub *Subscriber) {
 // settle decides how a subscriber goes on whose sink is writable: from the log
 // if anything is missing, else live.
 func (s *shard) settle(sub *Subscriber) {
+	sub.state = live
 	sub.answer()
-	if s.drains {
-		s.give(sub, Batch{End: ErrClosed})
+	switch {
+	case s.drains:
+		s.giveWaiting(sub, ErrClosed)
 		return
-	}
-	if sub.again || sub.missed != 0 {
-		sub.again, sub.missed = false, 0
+	case sub.tooSlow:
+		s.give(sub, Batch{End: ErrTooSlow})
+		return
+	case sub.rest != nil && sub.behind():
+		sub.state = resting
+		return
+	case sub.again || sub.missed != 0:
+		sub.again, sub.missed, sub.drops = false, 0, false
 		sub.state = reading
 		s.hub.catchUps.put(newCatchUp(sub))
 		return
+	case sub.drops:
+		if s.tellDropped(sub); sub.state != live {
+			return
+		}
 	}
-	sub.state = live
+	s.caughtUp(sub)
 	if sub.opts.Signals && !sub.greeted || sub.pingOwed {
 		s.ping(sub)
+	}
+	if sub.rest != nil && sub.state == live {
+		sub.state = resting
 	}
 }
 
@@ -258,24 +309,40 @@ func (s *shard) finishRead(r *catchUp) {
 	sub := r.sub
 	for i, sn := range r.subscriptions {
 		sn.cursor, sn.asked, sn.ended = r.interests[i].After, "", ID{}
+		if sn.dropped != nil {
+			sn.dropped.read(r.droppedOf(i), r.end)
+		}
 	}
 	sub.greeted = true
 	sub.again = sub.again || r.more
 	if sub.missed <= r.end.Seq {
 		sub.missed = 0
 	}
-	sub.state = sending
-	if r.last {
-		sub.state = finished
-		sub.answer()
+	s.counts.add(&r.counts)
+	s.lagged(sub, r)
+	if r.pause > 0 && !sub.again && sub.missed == 0 {
+		s.rest(sub, r.sent.Add(r.pause))
 	}
+	written := sub.written
+	sub.state, sub.written = sending, false
 	switch {
 	case sub.leaving:
 		s.leave(sub)
-	case (r.done || sub.written) && !r.last:
+	case r.last:
+		s.over(sub)
+	case r.done || written:
 		s.settle(sub)
+	case sub.tooSlow:
+		s.cut(sub)
 	}
-	sub.written = false
+}
+
+// over is called when a subscriber was given its last batch, or leaves.
+func (s *shard) over(sub *Subscriber) {
+	sub.state = finished
+	s.late.remove(sub)
+	sub.aside = &calm
+	sub.answer()
 }
 
 // visit takes one turn and reports whether there may be another.
@@ -293,7 +360,7 @@ func (s *shard) visit() bool {
 	}
 	s.turn = turn
 	for i, e := range turn {
-		s.index.match(e.Topic, func(sn *subscription) { s.stage(sn, i, e) })
+		s.index.match(e.Topic, func(sn *subscription) { s.stage(sn, i) })
 	}
 	s.next += uint64(len(turn))
 	s.end = turn[len(turn)-1].ID
@@ -303,13 +370,14 @@ func (s *shard) visit() bool {
 }
 
 // stage notes that the subscription's subscriber wants entry i of the turn.
-func (s *shard) stage(sn *subscription, i int, e *Entry) {
+func (s *shard) stage(sn *subscription, i int) {
+	e := s.turn[i]
 	if e.ID.Seq <= sn.cursor.Seq {
 		return
 	}
 	sub := sn.Subscriber
-	if sub.state != live {
-		sub.missed = e.ID.Seq
+	if sub.state != live && (sub.state != resting || sub.behind()) {
+		s.miss(sn, e)
 		return
 	}
 	if sub.staged == 0 {
@@ -318,44 +386,77 @@ func (s *shard) stage(sn *subscription, i int, e *Entry) {
 	sub.staged |= 1 << i // once, however many of its subscriptions match
 }
 
+// miss notes that a subscriber could not be given an entry now.
+func (s *shard) miss(sn *subscription, e ruled) {
+	sub := sn.Subscriber
+	switch {
+	case sub.state == finished, e.rule.Ephemeral() && !e.IsEnd():
+		return
+	case e.rule.Slow == SlowDrop && !sn.replays && sub.opts.Form != nil && !e.IsEnd():
+		if sn.dropped == nil {
+			sn.dropped = new(dropped)
+		}
+		sn.dropped.to = e.ID.Seq
+		sub.drops = true
+		s.counts.Dropped++
+	case sub.missed != e.ID.Seq: // it may match several subscriptions
+		sub.missed = e.ID.Seq
+		s.lags(sub, e)
+	}
+}
+
 // flush sends what was staged. Subscribers with the same form and the same
-// entries share the list of chunks.
+// entries share the list.
 func (s *shard) flush() {
-	var form Form
-	var mask uint64
-	ends := false // the batch's last entry is the end of a topic
+	var now time.Time // if it is needed
+	l := &s.fresh
+	mask := uint64(0)
 	for i, sub := range s.dirty {
 		s.dirty[i] = nil
-		if sub.staged != mask || sub.opts.Form != form {
-			form, mask = sub.opts.Form, sub.staged
-			s.chunks = s.chunks[:0]
+		if sub.state == resting {
+			s.wait(sub)
+			continue
+		}
+		if sub.staged != mask || sub.opts.Form != l.form {
+			mask = sub.staged
+			l.begin(sub.opts.Form)
 			for j, e := range s.turn {
-				if mask&(1<<j) == 0 {
-					continue
-				}
-				ends = e.IsEnd()
-				if form != nil {
-					s.chunks = append(s.chunks, e.Encode(form))
+				if mask&(1<<j) != 0 {
+					l.add(e)
 				}
 			}
 		}
 		sub.staged = 0
-		b := Batch{Chunks: s.chunks}
-		if ends && sub.opts.EndWithTopic {
-			b.End = ErrEnded
+		s.giveList(sub, l, nil)
+		if l.pause > 0 {
+			if now.IsZero() {
+				now = time.Now()
+			}
+			s.rest(sub, now.Add(l.pause))
 		}
-		s.give(sub, b)
 	}
 	s.dirty = s.dirty[:0]
-	clear(s.chunks[:cap(s.chunks)])
+	l.release()
 }
 
-// give sends a batch to a subscriber whose sink is writable.
+// giveList sends a list, and ends the subscriber if there is an end.
+func (s *shard) giveList(sub *Subscriber, l *list, end error) {
+	if end == nil && l.ends && sub.opts.EndWithTopic {
+		end = ErrEnded
+	}
+	s.counts.Delivered += l.events
+	s.counts.Bytes += l.bytes
+	s.give(sub, Batch{Chunks: l.parts(sub.opts.Join), Entries: l.entries, End: end})
+}
+
+// give sends a batch to a subscriber whose sink is writable, and which has been
+// given everything else up to the shard's position.
 func (s *shard) give(sub *Subscriber, b Batch) {
+	s.counts.Batches++
 	done := sub.sink.Send(b)
 	switch {
 	case b.End != nil:
-		sub.state = finished
+		s.over(sub)
 	case !done: // and what comes meanwhile is missed
 		s.fix(sub)
 		sub.state = sending
@@ -366,10 +467,11 @@ func (s *shard) give(sub *Subscriber, b Batch) {
 // on from the log.
 func (s *shard) overrun() {
 	for _, sub := range s.members {
-		if sub.state == live {
+		if s.hurry(sub); sub.state == live && !sub.behind() {
 			s.fix(sub)
 		}
 		sub.again = true
+		sub.replay() // it is not its fault
 	}
 	s.next, s.end = s.hub.tail.position()
 	for _, sub := range s.members {
@@ -379,7 +481,7 @@ func (s *shard) overrun() {
 	}
 }
 
-// ping sends $ping to a live subscriber.
+// ping sends $ping to a subscriber that lacks nothing.
 func (s *shard) ping(sub *Subscriber) {
 	sub.greeted, sub.pingOwed = true, false
 	s.fix(sub)

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -18,14 +19,30 @@ type Sink interface {
 	Send(Batch) (done bool)
 }
 
+// A Cutter is a [Sink] that can be ended while it keeps a batch. Cut is called
+// instead of the last Send, must not block, and may be followed by a call of
+// Writable, which means nothing then.
+type Cutter interface {
+	Sink
+	Cut(end error)
+}
+
 // A Batch is what a subscriber is given at once.
 type Batch struct {
-	Chunks [][]byte // in the subscriber's form
+	Chunks [][]byte // in the subscriber's form; each is a signal, an event, or several with Options.Join
+	// Entries are what a live subscriber without a form is told of, valid
+	// during the call. Without them there is something to read from the log.
+	Entries []*Entry
 	// End is not nil in the last batch: ErrEnded if the topic was ended, a
-	// *GapError if the subscriber asked to be ended by a gap, ErrClosed if the
-	// hub was closed, else what the log said.
+	// *GapError if the subscriber asked to be ended by a gap, ErrTooSlow if it
+	// lagged beyond a bound of the hub, ErrClosed if the hub was closed, else
+	// what the log said.
 	End error
 }
+
+// ErrTooSlow ends a subscriber that lags beyond [HubOptions].MaxLagBytes or
+// MaxLagTime.
+var ErrTooSlow = errors.New("topic: subscriber is too slow")
 
 // A GapError ends a subscriber that cannot be told of a gap in band.
 type GapError struct {
@@ -61,7 +78,7 @@ type Selection struct {
 // Options say what a subscriber is given besides events.
 type Options struct {
 	// Form encodes for this subscriber. Without a form, the sink is only told
-	// by an empty batch that there is something to read.
+	// by a batch without chunks that there is something to read.
 	Form Form
 	// Signals: the first thing sent is $gap or $ping, and $ping follows at the
 	// hub's interval. Not without a form.
@@ -70,6 +87,9 @@ type Options struct {
 	EndWithTopic bool
 	// EndAtGap ends the subscriber instead of sending it $gap.
 	EndAtGap bool
+	// Join has events of a batch given in one chunk where that is cheaper to
+	// write, for a sink that does not look at them.
+	Join bool
 	// Named puts the subscription's name into its $gap.
 	Named bool
 }
@@ -84,21 +104,44 @@ type Subscriber struct {
 
 	// The shard owns the rest.
 	subscriptions []*subscription
-	state         state
 	staged        uint64 // this turn's entries to send, one bit each
-	missed        uint64 // newest matching entry visited while not live; 0 if none
-	again         bool   // there is more to read from the log before it can be live
-	written       bool   // the sink has written a batch whose read is not reported yet
-	greeted       bool
-	pingOwed      bool // a heartbeat came due while not live
-	member        int  // index into shard.members
+	missed        uint64 // newest matching entry visited while not present; 0 if none
+	member        int    // index into shard.members
+	*aside               // never nil
 
 	pingAt           time.Time
 	earlier, laterOn *Subscriber // neighbours in the shard's order of pingAt
 
 	awaiting []chan struct{} // Unsubscribe calls, until no batch is on its way
-	leaving  bool            // Leave or Close was called
 	closed   chan struct{}   // made by Close, closed by the shard; nil after Leave
+
+	state    state
+	again    bool // there is more to read from the log before it can be live
+	drops    bool // something was dropped that it is to be told of
+	replays  bool // one of its subscriptions has not been live since its Start
+	tooSlow  bool // to be ended
+	written  bool // the sink has written a batch whose read is not reported yet
+	greeted  bool
+	pingOwed bool // a heartbeat came due that could not be sent
+	leaving  bool // Leave or Close was called
+}
+
+// aside is what a subscriber needs while it rests or lags.
+type aside struct {
+	rest         *rest   // until it is over, nothing is given
+	waiting      []ruled // to be given then
+	waitingBytes int
+	lag          lag
+}
+
+// calm is everybody's who neither rests nor lags. It is never written to.
+var calm aside
+
+// own gives the subscriber what it needs to rest or lag.
+func (sub *Subscriber) own() {
+	if sub.aside == &calm {
+		sub.aside = new(aside)
+	}
 }
 
 // A state says who may call the sink, and what a matching entry does.
@@ -109,6 +152,11 @@ const (
 	// has visited. The shard calls the sink. Entered when a read or a write
 	// has ended and nothing was missed.
 	live state = iota
+	// resting: the sink is writable, but a batching interval is not over. The
+	// shard calls the sink. Entered from live by a batch of such a topic, or
+	// when a write has ended; left when the interval is over, or by a command
+	// that cannot wait.
+	resting
 	// reading: a catch-up worker reads the log and calls the sink. Entered
 	// when something is missing, left when the shard gets the result.
 	reading
@@ -127,9 +175,11 @@ type subscription struct {
 	// cursor is exact while the subscriber is not live. While it is live, the
 	// cursor is the shard's position, unless this one lies further on.
 	cursor  Cursor
-	asked   string // of the cursor, until the first read
-	ended   ID     // the topic's end, if it lies at or before the cursor: to be read once more
-	opening []byte // until it is sent
+	asked   string   // of the cursor, until the first read
+	ended   ID       // the topic's end, if it lies at or before the cursor: to be read once more
+	opening []byte   // until it is sent
+	dropped *dropped // nil if nothing was
+	replays bool     // it has not been live since its Start: nothing is dropped
 }
 
 func newSubscription(sub *Subscriber, sel Selection) *subscription {
@@ -141,6 +191,7 @@ func newSubscription(sub *Subscriber, sel Selection) *subscription {
 		cursor:     sel.Start.Cursor,
 		asked:      sel.Start.Asked,
 		opening:    sel.Opening,
+		replays:    true,
 	}
 	if len(sel.Patterns) == 1 && sel.Patterns[0].Literal() {
 		if end, ok := sub.hub.log.Ended(sel.Patterns[0].String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {

@@ -9,13 +9,21 @@ const (
 	turnBytes   = 256 << 10
 )
 
+// A ruled entry knows the rule of its topic.
+type ruled struct {
+	*Entry
+	rule *Rule
+}
+
 // tail is the newest part of the log in memory: where shards take the live
 // entries from, and how long the encodings of an entry are kept. A shard that
 // falls behind it serves its subscribers from the log.
 type tail struct {
+	rules *Rules
+
 	mu          sync.Mutex
-	ring        [tailEntries]*Entry // position p is at ring[p%tailEntries]
-	first, next uint64              // positions held: first <= p < next
+	ring        [tailEntries]ruled // position p is at ring[p%tailEntries]
+	first, next uint64             // positions held: first <= p < next
 	bytes       int
 	end         ID // of the log, as far as it was pushed
 }
@@ -23,15 +31,19 @@ type tail struct {
 func (t *tail) push(entries []*Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range entries {
+	var rule *Rule
+	for i, e := range entries {
 		for t.next-t.first == tailEntries || t.next > t.first && t.bytes+len(e.Data) > tailBytes {
 			slot := &t.ring[t.first%tailEntries]
-			t.bytes -= len((*slot).Data)
-			(*slot).seal()
-			*slot = nil
+			t.bytes -= len(slot.Data)
+			slot.seal()
+			*slot = ruled{}
 			t.first++
 		}
-		t.ring[t.next%tailEntries] = e
+		if rule == nil || e.Topic != entries[i-1].Topic {
+			rule = t.rules.Of(e.Topic)
+		}
+		t.ring[t.next%tailEntries] = ruled{e, rule}
 		t.next++
 		t.bytes += len(e.Data)
 		t.end = e.ID
@@ -47,7 +59,7 @@ func (t *tail) position() (next uint64, end ID) {
 
 // take appends the entries of one turn, from position next on, to dst. It
 // reports false if the tail no longer reaches back to next.
-func (t *tail) take(next uint64, dst []*Entry) ([]*Entry, bool) {
+func (t *tail) take(next uint64, dst []ruled) ([]ruled, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if next < t.first {

@@ -51,7 +51,7 @@ func TestTailIsBoundedByCount(t *testing.T) {
 			break
 		}
 		for _, e := range turn {
-			if e != entries[next] {
+			if e.Entry != entries[next] {
 				t.Fatalf("position %d holds %v", next, e.ID)
 			}
 			next++

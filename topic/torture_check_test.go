@@ -13,10 +13,40 @@ import (
 type fact struct {
 	seq   uint64
 	topic string
+	typ   string
+	rule  *topic.Rule
 	end   bool
-	// It was lost by the append of the entry lostAt, when the log's loss clock
-	// became lostClock.
-	lostAt, lostClock uint64
+	// It was removed by the append of the entry removedAt, and was lost then,
+	// when the log's loss clock became lostClock, if lostAt is the same.
+	removedAt, lostAt, lostClock uint64
+	// That superseded it, by the rule.
+	supersededAt uint64
+}
+
+func (f fact) event() *topic.Event {
+	if f.end {
+		return &topic.Event{Type: topic.TypeEnd}
+	}
+	return &topic.Event{Type: f.typ}
+}
+
+// passing reports whether it was not kept.
+func (f fact) passing() bool { return f.rule.Ephemeral() && !f.end }
+
+// dropping reports whether who is slow may miss it.
+func (f fact) dropping() bool { return f.rule.Slow == topic.SlowDrop && !f.end }
+
+// sure reports whether everybody must be given it.
+func (f fact) sure() bool {
+	return f.lostAt == never && f.supersededAt == never && !f.passing() && !f.dropping()
+}
+
+// mayMiss reports whether nothing needs to be said about the fact when the log
+// is as long as that: an ephemeral event, or one that was superseded and removed,
+// or conflated.
+func (f fact) mayMiss(logEnd uint64) bool {
+	conflates := f.rule.Slow == topic.SlowConflate || f.rule.Slow == topic.SlowConflateTypes
+	return f.passing() || f.supersededAt <= logEnd && (conflates || f.removedAt <= logEnd)
 }
 
 const never = math.MaxUint64
@@ -27,22 +57,36 @@ type truth []fact
 func (x *torture) truth() truth {
 	facts := truth(slices.Clone(x.published))
 	slices.SortFunc(facts, func(a, b fact) int { return cmp.Compare(a.seq, b.seq) })
-	kept := make(map[string][]int)
+	kept, newest := make(map[string][]int), make(map[string][]int) // newest are not superseded
 	clock := uint64(0)
 	for i := range facts {
 		f := &facts[i]
 		if f.seq != uint64(i)+1 {
 			x.Fatalf("entry %d of the log is %d", i+1, f.seq)
 		}
-		f.lostAt, f.lostClock = never, never
-		if f.end {
+		f.removedAt, f.lostAt, f.lostClock, f.supersededAt = never, never, never, never
+		if f.end || f.passing() {
 			continue
 		}
-		if kept[f.topic] = append(kept[f.topic], i); len(kept[f.topic]) > x.retain {
-			clock = max(clock+1, f.seq)
+		newest[f.topic] = append(slices.DeleteFunc(newest[f.topic], func(j int) bool {
+			superseded := f.rule.Supersedes(f.event(), facts[j].event())
+			if superseded {
+				facts[j].supersededAt = f.seq
+			}
+			return superseded || f.rule.Slow == topic.SlowResume
+		}), i)
+		most := x.retain
+		if f.rule.RetainEvents != nil {
+			most = *f.rule.RetainEvents
+		}
+		if kept[f.topic] = append(kept[f.topic], i); len(kept[f.topic]) > most {
 			lost := &facts[kept[f.topic][0]]
-			lost.lostAt, lost.lostClock = f.seq, clock
 			kept[f.topic] = kept[f.topic][1:]
+			if lost.removedAt = f.seq; lost.supersededAt != never {
+				continue
+			}
+			clock = max(clock+1, f.seq)
+			lost.lostAt, lost.lostClock = f.seq, clock
 		}
 	}
 	return facts
@@ -82,6 +126,7 @@ type reader struct {
 	*topic.Selection
 	at     topic.Cursor
 	nobody bool   // the cursor is of no log, and that was not said yet
+	drops  uint64 // events up to here may have been dropped: that was said
 	oldest uint64 // the next event must be this one; 0 if not known
 	ended  bool   // $end is to come, though the end is not after the cursor
 }
@@ -133,13 +178,13 @@ type checker struct {
 }
 
 // complete requires that the reader misses nothing up to seq but what it was
-// told of.
-func (c *checker) complete(r *reader, seq uint64) {
+// told of, and what it may miss of a log of that length.
+func (c *checker) complete(r *reader, seq, logEnd uint64) {
 	if r.nobody {
 		c.errorf("selection %s was not told that its cursor is unknown", r.Name)
 	}
 	for f := range c.facts.between(r.Selection, r.at.Seq, seq) {
-		if f.lostClock > r.at.Told {
+		if f.lostClock > r.at.Told && !f.mayMiss(logEnd) && !(f.dropping() && f.seq <= r.drops) {
 			c.errorf("selection %s misses %+v", r.Name, f)
 			return
 		}
@@ -163,8 +208,8 @@ func (c *checker) event(h heard, seq uint64) {
 			continue
 		}
 		taken = true
-		c.complete(r, seq-1)
-		if r.oldest != 0 && seq != r.oldest {
+		c.complete(r, seq-1, h.logEnd)
+		if r.oldest != 0 && seq != r.oldest && c.facts[r.oldest-1].sure() {
 			c.errorf("the oldest after the gap was to be %d, is %d", r.oldest, seq)
 		}
 		r.at.Seq, r.oldest = seq, 0
@@ -193,22 +238,23 @@ func (c *checker) gap(h heard) {
 		if err != nil || after.Seq < r.at.Seq {
 			c.errorf("not after %v", r.at)
 		}
-		c.complete(r, after.Seq)
+		c.complete(r, after.Seq, h.logEnd)
 		told := max(after.Told, r.at.Told)
 		r.at = after
 		real := false
 		for f := range c.facts.between(r.Selection, after.Seq, h.logEnd) {
-			real = real || f.lostAt <= h.logEnd && f.lostClock > told
+			real = real || f.lostAt <= h.logEnd && f.lostClock > told || f.dropping()
 		}
 		if !real {
 			c.errorf("nothing was lost")
 		}
 	}
+	r.drops = h.logEnd
 	if h.cursor.Seq < r.at.Seq || h.oldest != 0 && h.oldest != h.cursor.Seq+1 {
 		c.errorf("the cursor is not just before the oldest, or before %v", r.at)
 	}
 	for f := range c.facts.between(r.Selection, r.at.Seq, h.cursor.Seq) {
-		if f.lostAt > h.logEnd {
+		if f.lostAt > h.logEnd && !f.mayMiss(h.logEnd) && !f.dropping() {
 			c.errorf("the gap skips %+v", f)
 		}
 	}
@@ -231,7 +277,7 @@ func (c *checker) ping(h heard) {
 		if h.cursor.Seq < r.at.Seq {
 			c.errorf("selection %s was at %v", r.Name, r.at)
 		}
-		c.complete(r, h.cursor.Seq)
+		c.complete(r, h.cursor.Seq, h.logEnd)
 		for f := range c.facts.between(r.Selection, h.cursor.Seq, h.logEnd) {
 			if f.lostAt <= h.logEnd && f.lostClock <= r.at.Told && f.lostClock > h.cursor.Told {
 				c.errorf("the loss of %+v would be told again", f)
@@ -253,7 +299,7 @@ func (c *checker) finish() {
 				return
 			}
 			for f := range c.facts.between(r.Selection, r.at.Seq, never) {
-				real = real || f.lostAt != never && f.lostClock > r.at.Told && f.seq != gap.Oldest.Seq
+				real = real || f.lostAt != never && f.lostClock > r.at.Told && f.seq != gap.Oldest.Seq || f.dropping()
 			}
 		}
 		if !real {
@@ -263,6 +309,7 @@ func (c *checker) finish() {
 	}
 	switch {
 	case c.end == nil, errors.Is(c.end, errTorture), c.x.hubGone && errors.Is(c.end, topic.ErrClosed):
+	case c.x.maxLag > 0 && !c.prompt && errors.Is(c.end, topic.ErrTooSlow):
 	case c.opts.EndWithTopic && errors.Is(c.end, topic.ErrEnded):
 		if last := c.heard[len(c.heard)-1]; last.kind != topic.TypeEnd {
 			c.errorf("ended after %v", last)
@@ -274,7 +321,7 @@ func (c *checker) finish() {
 		return
 	}
 	for _, r := range c.readers {
-		c.complete(r, never)
+		c.complete(r, never, uint64(len(c.facts)))
 		if r.ended {
 			c.errorf("selection %s was not told of the end", r.Name)
 		}
@@ -295,7 +342,7 @@ func (s *steadySubscriber) checkWaiter(facts truth) {
 			any, must = true, true
 		}
 		for f := range facts.between(sel, at.Seq, never) {
-			any, must = true, must || f.lostClock > at.Told
+			any, must = true, must || f.lostClock > at.Told && (f.sure() || f.dropping())
 		}
 	}
 	told := s.told > 0 && (s.end == nil || s.told > 1)
@@ -359,7 +406,7 @@ func (m *movingSubscriber) check(facts truth) {
 		}
 	}
 	if m.over() {
-		if m.end != nil && !errors.Is(m.end, errTorture) && !(m.x.hubGone && errors.Is(m.end, topic.ErrClosed)) {
+		if m.end != nil && !errors.Is(m.end, errTorture) && !(m.x.maxLag > 0 && errors.Is(m.end, topic.ErrTooSlow)) && !(m.x.hubGone && errors.Is(m.end, topic.ErrClosed)) {
 			m.errorf("ended by %v", m.end)
 		}
 		return
@@ -381,11 +428,14 @@ func (in *instance) asksFor(seq uint64, h heard) bool {
 // what a $gap names.
 func (m *movingSubscriber) checkInstance(facts truth, in *instance) bool {
 	told := func(f fact) bool {
-		if f.lostClock <= in.Start.Cursor.Told {
+		if f.lostClock <= in.Start.Cursor.Told || f.mayMiss(uint64(len(facts))) {
 			return true
 		}
 		for _, h := range m.heard[in.from:] {
-			if h.kind == topic.TypeGap && h.topic == in.Name && f.lostAt <= h.logEnd && (f.seq <= h.cursor.Seq || f.lostClock <= h.cursor.Told) {
+			if h.kind != topic.TypeGap || h.topic != in.Name {
+				continue
+			}
+			if f.dropping() && f.seq <= h.logEnd || f.lostAt <= h.logEnd && (f.seq <= h.cursor.Seq || f.lostClock <= h.cursor.Told) {
 				return true
 			}
 		}
@@ -401,15 +451,17 @@ func (m *movingSubscriber) checkInstance(facts truth, in *instance) bool {
 	}
 	rest := m.heard[in.from:]
 	for f := range facts.between(&in.Selection, in.Start.Cursor.Seq, never) {
+		if told(f) { // it may have come with a later selection that overlaps
+			continue
+		}
 		i := slices.IndexFunc(rest, func(h heard) bool {
 			return h.seq == f.seq || f.end && h.kind == topic.TypeEnd && h.topic == f.topic
 		})
-		if i >= 0 {
-			rest = rest[i+1:]
-		} else if !told(f) {
+		if i < 0 {
 			m.errorf("%v (after %d heard) misses %+v", in.Selection, in.from, f)
 			return false
 		}
+		rest = rest[i+1:]
 	}
 	return true
 }

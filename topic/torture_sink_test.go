@@ -83,7 +83,14 @@ func (s *tortureSink) Send(b topic.Batch) bool {
 	s.end = b.End
 	s.told++
 	for _, c := range b.Chunks {
-		s.heard = append(s.heard, s.parse(string(c)))
+		lines := 0
+		for line := range strings.Lines(string(c)) {
+			s.heard = append(s.heard, s.parse(strings.TrimSuffix(line, "\n")))
+			lines++
+		}
+		if lines != 1 && !s.opts.Join {
+			s.errorf("%d events in a chunk", lines)
+		}
 	}
 	if s.opts.Form == nil && len(b.Chunks) > 0 {
 		s.errorf("chunks without a form: %q", b.Chunks)
@@ -123,6 +130,19 @@ func (s *tortureSink) Send(b topic.Batch) bool {
 		s.sub.Writable()
 	}()
 	return false
+}
+
+func (s *tortureSink) Cut(end error) {
+	if s.calling.Swap(true) {
+		s.errorf("cut while it is called")
+	}
+	defer s.calling.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.end != nil || end == nil {
+		s.errorf("cut after Close (%v) or after %v, by %v", s.closed, s.end, end)
+	}
+	s.end = end
 }
 
 func (s *tortureSink) written() {
@@ -224,7 +244,7 @@ type steadySubscriber struct {
 }
 
 func (x *torture) subscribe(rng *rand.Rand) *steadySubscriber {
-	o := topic.Options{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true}
+	o := topic.Options{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true, Join: rng.IntN(2) == 0}
 	several := rng.IntN(3) // selections besides the first
 	patterns := []topic.Pattern{x.pattern(rng)}
 	switch rng.IntN(8) {
@@ -268,7 +288,7 @@ type instance struct {
 }
 
 func (x *torture) subscribeMoving(rng *rand.Rand) *movingSubscriber {
-	o := topic.Options{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true}
+	o := topic.Options{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true, Join: rng.IntN(2) == 0}
 	m := &movingSubscriber{tortureSink: x.sink(rng, o), rng: rand.New(rand.NewPCG(x.seed, rng.Uint64()))}
 	m.start(x.hub.Subscribe(m, o))
 	return m

@@ -55,6 +55,8 @@ type torture struct {
 	seed   uint64
 	actors uint64
 	retain int
+	rules  *topic.Rules
+	maxLag time.Duration
 	log    *memlog.Log
 	hub    *topic.Hub
 	// The hub was closed in the middle of everything.
@@ -69,9 +71,30 @@ func newTorture(t *testing.T, seed uint64) *torture {
 	x := &torture{T: t, seed: seed}
 	x.rng = x.actor()
 	x.retain = 1 + x.rng.IntN(60)
-	x.log = memlog.Open(&memlog.Options{RetainEvents: x.retain})
-	x.hub = topic.NewHub(&slowLog{Log: x.log, rng: x.actor()}, &topic.HubOptions{Shards: 1 + x.rng.IntN(3), Readers: 1 + x.rng.IntN(4), Ping: torturePing})
+	x.rules = x.someRules()
+	if x.rng.IntN(4) == 0 {
+		x.maxLag = tortureStall / 4
+	}
+	x.log = memlog.Open(&memlog.Options{RetainEvents: x.retain, Rules: x.rules})
+	x.hub = topic.NewHub(&slowLog{Log: x.log, rng: x.actor()}, &topic.HubOptions{
+		Shards: 1 + x.rng.IntN(3), Readers: 1 + x.rng.IntN(4), Ping: torturePing, MaxLagTime: x.maxLag,
+	})
 	return x
+}
+
+// someRules are of all kinds, some with a batching interval.
+func (x *torture) someRules() *topic.Rules {
+	batch := func() time.Duration {
+		return time.Duration(max(0, x.rng.IntN(30)-10)) * time.Millisecond
+	}
+	return rules(x,
+		topic.Rule{Pattern: pattern(x, "eph/**"), RetainEvents: new(0), Batch: batch()},
+		topic.Rule{Pattern: pattern(x, "last/**"), RetainEvents: new(1), Batch: batch()},
+		topic.Rule{Pattern: pattern(x, "conf/**"), Slow: topic.SlowConflate, Batch: batch()},
+		topic.Rule{Pattern: pattern(x, "typ/**"), Slow: topic.SlowConflateTypes, Batch: batch()},
+		topic.Rule{Pattern: pattern(x, "drop/**"), Slow: topic.SlowDrop, Batch: batch()},
+		topic.Rule{Pattern: pattern(x, "b/**"), Batch: batch()},
+	)
 }
 
 func (x *torture) actor() *rand.Rand {
@@ -188,7 +211,10 @@ func (l *slowLog) Read(ctx context.Context, interests []topic.Interest, limit to
 func (x *torture) publish(rng *rand.Rand, n int) {
 	name := tortureTopics[rng.IntN(len(tortureTopics))]
 	drafts := make([]topic.Draft, n)
-	ends := strings.HasPrefix(name, "end/") && rng.IntN(6) == 0
+	for i := range drafts {
+		drafts[i].Type = []string{"", "x", "y"}[rng.IntN(3)]
+	}
+	ends := strings.Contains(name, "end/") && rng.IntN(6) == 0
 	if ends {
 		drafts[n-1] = topic.EndDraft()
 	}
@@ -203,15 +229,23 @@ func (x *torture) publish(rng *rand.Rand, n int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range drafts {
-		x.published = append(x.published, fact{seq: id.Seq + uint64(i), topic: name, end: drafts[i].IsEnd()})
+		x.published = append(x.published, fact{
+			seq: id.Seq + uint64(i), topic: name, typ: drafts[i].Type, rule: x.rules.Of(name), end: drafts[i].IsEnd(),
+		})
 	}
 }
 
-var tortureTopics = []string{"a", "b", "a/x", "a/y", "b/x", "b/x/1", "b/y/1", "c", "end/0", "end/1", "end/2", "end/x/3"}
+var tortureTopics = []string{
+	"a", "b", "a/x", "a/y", "b/x", "b/x/1", "b/y/1", "c", "end/0", "end/1", "end/2", "end/x/3",
+	"eph/x", "eph/y", "last/x", "last/x/1", "conf/x", "conf/y", "typ/x", "typ/x/1", "drop/x", "drop/y",
+	"eph/end/1", "last/end/1", "conf/end/1", "drop/end/1",
+}
 
 var torturePatterns = []string{
 	"a", "b", "a/x", "b/x/1", "c", "never", "end/0", "end/1", "end/2", "end/x/3",
 	"**", "*", "a/*", "*/x", "*/x/*", "b/**", "end/*", "end/**", "$s/**",
+	"eph/x", "eph/**", "last/x", "last/*", "conf/x", "conf/**", "typ/x", "typ/**", "drop/x", "drop/*", "*/end/*",
+	"last/end/1", "drop/end/1",
 }
 
 func (x *torture) pattern(rng *rand.Rand) topic.Pattern {
@@ -261,11 +295,11 @@ func pause(rng *rand.Rand) {
 type tortureForm int
 
 func (f tortureForm) AppendEvent(dst []byte, e *topic.Event) []byte {
-	return fmt.Appendf(dst, "%d event %d %s", f, e.ID.Seq, e.Topic)
+	return fmt.Appendf(dst, "%d event %d %s\n", f, e.ID.Seq, e.Topic)
 }
 
 func (f tortureForm) AppendSignal(dst []byte, s topic.Signal) []byte {
-	return fmt.Appendf(dst, "%d %s %v %s", f, s.Type, s.Cursor, s.Data)
+	return fmt.Appendf(dst, "%d %s %v %s\n", f, s.Type, s.Cursor, s.Data)
 }
 
 // checkPings checks that whoever has nothing else to do is pinged at exact
@@ -341,12 +375,12 @@ func (x *torture) checkResume(truth truth, steady []*steadySubscriber) {
 		}
 		var want []uint64
 		for _, h := range heard[from+1:] {
-			if h.kind == "event" && truth[h.seq-1].lostAt == never {
+			if h.kind == "event" && truth[h.seq-1].sure() {
 				want = append(want, h.seq)
 			}
 		}
 		for _, h := range r.heard {
-			if h.kind != "event" {
+			if h.kind != "event" || !truth[h.seq-1].sure() {
 				continue
 			}
 			if len(want) == 0 || want[0] != h.seq {

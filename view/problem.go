@@ -48,6 +48,7 @@ var problems = map[string]struct {
 	"key-in-progress":        {409, "The first publish with this key has not finished"},
 	"too-big":                {413, "The event, the batch or the body is too big"},
 	"unsupported-media-type": {415, "The body has a type or an encoding that is not read here"},
+	"too-slow":               {408, "The reader lagged beyond a bound of the server"},
 	"key-reused":             {422, "The key stood for another publish"},
 	"upgrade-required":       {426, "This needs a WebSocket handshake of version 13"},
 	"internal":               {500, "The server has a fault"},
@@ -111,6 +112,8 @@ func problemOf(err error) *Problem {
 		return newProblem("limit-reached", "there are as many topics as --max-topics allows")
 	case errors.Is(err, topic.ErrTooManyKeys):
 		return newProblem("limit-reached", "as many idempotency keys are remembered as --max-keys allows")
+	case errors.Is(err, topic.ErrTooSlow):
+		return newProblem("too-slow", "more than --max-lag-bytes or --max-lag-time allows")
 	case errors.Is(err, topic.ErrClosed):
 		return newProblem("shutting-down", "")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

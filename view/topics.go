@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,7 +18,18 @@ type listed struct {
 	Events      int    `json:"events"`
 	Bytes       int64  `json:"bytes"`
 	Subscribers int    `json:"subscribers"`
+	Rate        rate   `json:"rate"`
 	Ended       bool   `json:"ended,omitempty"`
+}
+
+// A rate is events per second, to one place after the point.
+type rate float64
+
+// MarshalJSON implements json.Marshaler.
+func (r rate) MarshalJSON() ([]byte, error) { return []byte(r.String()), nil }
+
+func (r rate) String() string {
+	return strconv.FormatFloat(math.Round(float64(r)*10)/10, 'f', -1, 64)
 }
 
 // topics answers with the topics that there are.
@@ -50,7 +62,10 @@ func (h *Handler) listPage(ctx context.Context, rd *reading) (list []listed, nex
 	}
 	list = make([]listed, len(infos))
 	for i, info := range infos {
-		list[i] = listed{Topic: info.Topic, Events: info.Events, Bytes: info.Bytes, Subscribers: h.hub.Subscribers(info.Topic), Ended: info.Ended}
+		list[i] = listed{
+			Topic: info.Topic, Events: info.Events, Bytes: info.Bytes, Ended: info.Ended,
+			Subscribers: h.hub.Subscribers(info.Topic), Rate: rate(h.hub.Rate(info.Topic)),
+		}
 		if info.Events > 0 {
 			list[i].Newest = info.Newest.String()
 		}

@@ -24,6 +24,7 @@ type Options struct {
 	IdempotencyWindow time.Duration // exactly
 	MaxTopics         int
 	MaxKeys           int
+	Rules             *topic.Rules
 	// Bubble says that the log is opened in a synctest bubble: all that it
 	// waits for must be in there, too.
 	Bubble bool
@@ -47,6 +48,7 @@ func Run(t *testing.T, open Open) {
 		{"Key", keyTests},
 		{"Watch", watchTests},
 		{"Retention", retentionTests},
+		{"Rule", ruleTests},
 		{"Random", randomTests},
 		{"Close", closeTests},
 	} {

@@ -18,11 +18,21 @@ type model struct {
 type record struct {
 	id    topic.ID
 	topic string
+	typ   string
 	data  string
 	end   bool
 	taken time.Time
-	lost  int // the number of its loss, 0 if it is retained
+	lost  int // the number of its loss
+
+	passing    bool // not kept
+	superseded bool // removed, and not lost
 }
+
+// kept reports whether the record is retained.
+func (r *record) kept() bool { return r.lost == 0 && !r.passing && !r.superseded }
+
+// event is what a rule looks at.
+func (r *record) event() *topic.Event { return &topic.Event{Type: r.typ} }
 
 // loss is a lost event and the number of its loss.
 type loss struct {
@@ -40,32 +50,45 @@ type position struct {
 func (p position) misses(x loss) bool { return x.seq > p.seq && x.number > p.told }
 
 func (m *model) append(name string, first topic.ID, drafts []topic.Draft, now time.Time) {
+	rule := m.opts.Rules.Of(name)
 	for i, d := range drafts {
 		id := topic.ID{Epoch: first.Epoch, Seq: first.Seq + uint64(i)}
-		m.records = append(m.records, &record{id: id, topic: name, data: string(d.Data), end: d.IsEnd(), taken: now})
-		if m.opts.RetainEvents == 0 {
-			continue
+		m.records = append(m.records, &record{
+			id: id, topic: name, typ: d.Type, data: string(d.Data), taken: now,
+			end: d.IsEnd(), passing: rule.Ephemeral() && !d.IsEnd(),
+		})
+		most := m.opts.RetainEvents
+		if n := rule.RetainEvents; n != nil && (most == 0 || *n < most) {
+			most = *n
 		}
 		events := slices.DeleteFunc(m.select1(name), func(r *record) bool { return r.end })
-		if len(events) > m.opts.RetainEvents {
-			m.lose(events[0])
+		if most > 0 && len(events) > most {
+			m.remove(events[0])
 		}
 	}
 }
 
-// expire loses what is over age.
+// expire removes what is over age.
 func (m *model) expire(now time.Time) {
-	if m.opts.RetainAge == 0 {
-		return
-	}
 	for _, r := range m.records {
-		if r.lost == 0 && !r.end && now.Sub(r.taken) >= m.opts.RetainAge {
-			m.lose(r)
+		age := m.opts.RetainAge
+		if a := m.opts.Rules.Of(r.topic).RetainAge; a > 0 && (age == 0 || a < age) {
+			age = a
+		}
+		if age > 0 && r.kept() && now.Sub(r.taken) >= age {
+			m.remove(r)
 		}
 	}
 }
 
-func (m *model) lose(r *record) {
+// remove loses the record, if no other that is kept supersedes it.
+func (m *model) remove(r *record) {
+	for _, later := range m.select1(r.topic) {
+		if later.id.Seq > r.id.Seq && m.opts.Rules.Of(r.topic).Supersedes(later.event(), r.event()) {
+			r.superseded = true
+			return
+		}
+	}
 	m.losses++
 	r.lost = m.losses
 	if len(m.select1(r.topic)) == 0 {
@@ -81,7 +104,7 @@ func (m *model) select1(name string) []*record {
 func (m *model) retained(f func(*record) bool) []*record {
 	var list []*record
 	for _, r := range m.records {
-		if r.lost == 0 && f(r) {
+		if r.kept() && f(r) {
 			list = append(list, r)
 		}
 	}

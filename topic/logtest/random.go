@@ -16,8 +16,19 @@ var randomTests = []test{
 	{name: "Kept", f: testRandom},
 	{name: "Count", opts: Options{RetainEvents: 4}, f: testRandom},
 	{name: "Age", opts: Options{RetainAge: time.Minute, Bubble: true}, f: testRandom},
+	{name: "Rules", opts: Options{Rules: randomRules, Bubble: true}, f: testRandom},
+	{name: "RulesCountAndAge", opts: Options{RetainEvents: 4, RetainAge: time.Minute, Rules: randomRules, Bubble: true}, f: testRandom},
 	{name: "CountAndAge", opts: Options{RetainEvents: 3, RetainAge: time.Minute, Bubble: true}, f: testRandom},
 }
+
+// randomRules leave some topics without a rule.
+var randomRules = rules(
+	topic.Rule{Pattern: parse("a/1")[0], RetainEvents: new(0)},
+	topic.Rule{Pattern: parse("a/*")[0], RetainEvents: new(1), Slow: topic.SlowConflateTypes},
+	topic.Rule{Pattern: parse("b")[0], RetainAge: 10 * time.Second},
+	topic.Rule{Pattern: parse("b/1")[0], RetainEvents: new(2), Slow: topic.SlowConflate, RetainAge: 30 * time.Second},
+	topic.Rule{Pattern: parse("b/*")[0], Slow: topic.SlowConflateTypes, RetainEvents: new(3)},
+)
 
 const (
 	randomRounds     = 8 // logs per test
@@ -94,6 +105,7 @@ func (r *random) append(now time.Time) {
 	for range 1 + r.IntN(3) {
 		r.count++
 		drafts = append(drafts, text(long(fmt.Sprintf("%d ", r.count), 10+r.IntN(10)))...)
+		drafts[len(drafts)-1].Type = []string{"", "x"}[r.IntN(2)]
 	}
 	if r.IntN(60) == 0 {
 		drafts = append(drafts[:r.IntN(len(drafts)+1)], topic.EndDraft())

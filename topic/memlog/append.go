@@ -53,48 +53,76 @@ func (l *Log) store(name string, key topic.Key, now int64) (first topic.ID, stor
 			return l.id(r.first), false, nil
 		}
 	}
-	t := l.topics[name]
+	t, policy := l.topics[name], l.policyOf(name)
+	keeps := !policy.ephemeral() || l.batch[len(l.batch)-1].IsEnd()
 	endsBefore := func(e *topic.Entry) bool { return e.IsEnd() && e != l.batch[len(l.batch)-1] }
 	switch {
 	case t != nil && t.ended(), slices.ContainsFunc(l.batch, endsBefore):
 		return topic.ID{}, false, topic.ErrEnded
-	case t == nil && len(l.topics) >= l.opts.MaxTopics:
+	case t == nil && keeps && len(l.topics) >= l.opts.MaxTopics:
 		return topic.ID{}, false, topic.ErrTooManyTopics
 	case keyed && len(l.keys.byName) >= l.opts.MaxKeys:
 		return topic.ID{}, false, topic.ErrTooManyKeys
-	case t == nil:
-		// What was lost of it before, if it ever was known, is forgotten.
-		t = &topicLog{name: strings.Clone(name), lost: l.forgotten}
-		l.topics[t.name] = t
+	case t == nil && keeps:
+		t = l.newTopic(name, policy)
 	}
 	first = l.id(l.end + 1)
 	for _, e := range l.batch {
 		l.end++
-		e.ID, e.Topic = l.id(l.end), t.name
-		l.order.push(l.end, t)
-		t.push(e)
-		if e.IsEnd() {
-			continue
+		e.ID = l.id(l.end)
+		if t != nil {
+			e.Topic = t.name
 		}
-		t.bytes += int64(len(e.Data))
-		l.bytes += cost(e)
-		l.expires = min(l.expires, l.expiry(e))
-		if t.events() > l.opts.RetainEvents {
-			l.lose(t)
+		if !policy.ephemeral() || e.IsEnd() {
+			l.keep(t, e)
 		}
 	}
 	for l.bytes > l.opts.RetainBytes {
-		l.lose(l.oldest())
+		l.remove(l.oldestEvent())
 	}
 	if keyed {
 		l.keys.add(&remembered{
-			name:    keyName{t.name, strings.Clone(key.Value)},
+			name:    keyName{strings.Clone(name), strings.Clone(key.Value)},
 			first:   first.Seq,
 			digest:  key.Digest,
 			expires: now + int64(l.opts.IdempotencyWindow),
 		})
 	}
 	return first, true, nil
+}
+
+// newTopic makes a topic known. What was lost of it before, if it ever was
+// known, is forgotten.
+func (l *Log) newTopic(name string, p *policy) *topicLog {
+	t := &topicLog{name: strings.Clone(name), policy: l.policyOfRule[p.rule], gone: p.forgotten}
+	if p.supersedes && p.forgotten.at != 0 {
+		l.lostBeside[t] = p.forgotten
+	}
+	l.topics[t.name] = t
+	l.names.add(t)
+	return t
+}
+
+// keep makes the newest entry of the log one of its topic.
+func (l *Log) keep(t *topicLog, e *topic.Entry) {
+	l.order.push(l.end, t)
+	t.push(e)
+	p := &l.policies[t.policy]
+	a := p.age
+	if a.expires == never { // it had no entries
+		a.front = l.end - 1
+	}
+	a.expires = min(a.expires, a.expiry(e))
+	l.expires = min(l.expires, a.expires)
+	if e.IsEnd() {
+		return
+	}
+	t.bytes += int64(len(e.Data))
+	l.bytes += cost(e)
+	l.supersede(t, e)
+	if t.events() > p.events {
+		l.remove(t)
+	}
 }
 
 // Watch sets the watcher. The slice that f gets is valid until f returns, the

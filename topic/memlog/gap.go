@@ -6,38 +6,82 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
-// misses reports whether a reader of the patterns that was given everything up
-// to seq, and told of the losses up to told, misses a lost event.
-func (l *Log) misses(patterns []topic.Pattern, seq, told uint64) bool {
-	if l.newestLost <= seq {
-		return false
+// losing is a search for losses, by a reader that was given everything up to
+// seq and told of the losses up to told.
+type losing struct {
+	patterns  []topic.Pattern
+	wild      bool // not all of the patterns are literal
+	seq, told uint64
+	// The losses from top on the clock down to bottom were looked at.
+	top, bottom uint64
+}
+
+// misses reports whether the reader misses a lost entry. That is not known if
+// the search, which may look at most items, does not get to its end: call
+// again.
+func (l *Log) misses(x *losing, most *int) (misses, known bool) {
+	if l.newestLost <= x.seq {
+		return false, true
 	}
-	for _, p := range patterns {
+	for _, p := range x.patterns {
 		if !p.Literal() {
 			continue
 		}
-		lost := l.forgotten
+		lost := l.policyOf(p.String()).forgotten
 		if t := l.topics[p.String()]; t != nil {
-			lost = t.lost
+			lost = l.lossOf(t)
 		}
-		if lost.hits(seq, told) {
-			return true
+		if lost.hits(x.seq, x.told) {
+			return true, true
 		}
 	}
-	if !wild(patterns) {
-		return false
+	if !x.wild {
+		return false, true
 	}
-	if l.forgotten.hits(seq, told) {
-		return true
+	for i := range l.policies {
+		if p := &l.policies[i]; p.forgotten.hits(x.seq, x.told) && p.mayHave(x.patterns) {
+			return true, true
+		}
 	}
-	// A loss is never earlier on the clock than its event in the sequence, so
+	// A loss is never earlier on the clock than its entry in the sequence, so
 	// nothing that was lost before told or seq matters.
-	for t := l.losses.next; t != &l.losses && t.lost.at > max(seq, told); t = t.next {
-		if t.lost.hits(seq, told) && matches(patterns, t.name) {
-			return true
+	floor := max(x.seq, x.told)
+	if x.top == 0 {
+		x.top, x.bottom = l.clock, l.clock+1
+	}
+	newer := max(x.top, floor)
+	hit, reached := l.lossBetween(x, l.clock, newer, most)
+	if hit || reached > newer {
+		x.top = 0 // more was lost meanwhile than can be looked at
+		return hit, hit
+	}
+	x.top = l.clock
+	hit, x.bottom = l.lossBetween(x, x.bottom-1, floor, most)
+	return hit, hit || x.bottom <= floor
+}
+
+// lossBetween looks for a loss that the reader misses, from one time on the
+// clock back to another, which it does not look at. It returns how far it came.
+func (l *Log) lossBetween(x *losing, from, to uint64, most *int) (hit bool, reached uint64) {
+	for it := range l.losses.before(from + 1) {
+		if it.seq <= to {
+			break
+		}
+		if l.losses.live(it) && matches(x.patterns, it.topic.name) && l.lossOf(it.topic).hits(x.seq, x.told) {
+			return true, it.seq
+		}
+		if *most--; *most <= 0 {
+			return false, it.seq
 		}
 	}
-	return false
+	return false, min(from, to)
+}
+
+// mayMiss is misses in one step: what takes too long may be a loss.
+func (l *Log) mayMiss(patterns []topic.Pattern, seq uint64) bool {
+	most := searchItems
+	misses, known := l.misses(&losing{patterns: patterns, wild: wild(patterns), seq: seq}, &most)
+	return misses || !known
 }
 
 // before returns the cursor just before the first retained entry of the
@@ -48,7 +92,7 @@ func (l *Log) before(first topic.ID, patterns []topic.Pattern) topic.Cursor {
 		return topic.Cursor{ID: l.id(l.end)}
 	}
 	c := topic.Cursor{ID: l.id(first.Seq - 1)}
-	if l.misses(patterns, c.Seq, 0) {
+	if l.mayMiss(patterns, c.Seq) {
 		c.Told = l.clock
 	}
 	return c
@@ -65,7 +109,7 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 			if t == nil {
 				continue
 			}
-			if i := t.after(r.from); i < t.count && (seq == 0 || t.at(i).ID.Seq < seq) {
+			if i := t.after(r.from); i < t.len() && (seq == 0 || t.at(i).ID.Seq < seq) {
 				seq = t.at(i).ID.Seq
 			}
 		}
@@ -75,7 +119,7 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 		return l.id(seq), true
 	}
 	for it := range l.order.after(r.searched) {
-		if it.live() && matches(r.patterns, it.topic.name) {
+		if l.order.live(it) && matches(r.patterns, it.topic.name) {
 			return l.id(it.seq), true
 		}
 		r.searched = it.seq

@@ -21,25 +21,29 @@ type Options struct {
 	// RetainEvents is how many events each topic keeps. If zero, 100,000; if
 	// negative, there is no such limit.
 	RetainEvents int
-	// RetainAge is how long events are kept. If zero, 24 h; if negative,
-	// there is no such limit.
+	// RetainAge is how long events, and the ends of topics, are kept. If zero,
+	// 24 h; if negative, there is no such limit.
 	RetainAge time.Duration
 	// RetainBytes is what all events together may take: their data, and
 	// EntryOverhead for each. An event larger than that is delivered to the
 	// watcher and lost at once. If zero, 1 GiB; if negative, there is no such
-	// limit. The ends of topics do not count: MaxTopics bounds them.
+	// limit. The ends of topics do not count: MaxTopics bounds them, and
+	// RetainAge.
 	RetainBytes int64
 	// IdempotencyWindow is how long a key is remembered, at most RetainAge.
 	// If zero, 2 min; if negative, keys are ignored.
 	IdempotencyWindow time.Duration
 	// MaxTopics is how many topics may be known: those that have events, and
-	// those that were ended. One more gives topic.ErrTooManyTopics. If zero,
+	// those whose end is kept. One more gives topic.ErrTooManyTopics. If zero,
 	// 1,000,000; if negative, there is no such limit.
 	MaxTopics int
 	// MaxKeys is how many idempotency keys may be remembered. One more gives
 	// topic.ErrTooManyKeys. If zero, 1,000,000; if negative, there is no such
 	// limit.
 	MaxKeys int
+	// Rules may have topics keep fewer events, for a shorter time. What a rule
+	// says that is more than the limits above has no effect.
+	Rules *topic.Rules
 }
 
 // EntryOverhead is what an event counts to Options.RetainBytes beyond its
@@ -93,17 +97,23 @@ type Log struct {
 
 	mu         sync.RWMutex // guards what follows
 	topics     map[string]*topicLog
+	names      names
 	order      order
 	end        uint64 // the newest sequence number
 	front      uint64 // no event up to here is left
 	bytes      int64  // that count to RetainBytes
-	expires    int64  // when the oldest event is over age, or earlier; Unix nanoseconds
+	ages       []*age
+	expires    int64  // the least of the ages'
 	clock      uint64 // the loss clock
 	newestLost uint64 // of any topic
-	losses     topicLog
-	forgotten  loss // stands in for what was lost of unknown topics
+	losses     order  // the known topics that have lost something, by when that was on the loss clock
 	keys       keys
 	closed     bool
+
+	policies     []policy
+	policyOfRule map[*topic.Rule]uint16  // index into policies
+	lostBeside   map[*topicLog]loss      // the newest loss of topics that also have superseded entries removed
+	newestOfType map[typeOf]*topic.Entry // of topics where an event supersedes those of its type
 
 	closing chan struct{}
 	wg      sync.WaitGroup
@@ -115,13 +125,19 @@ var _ topic.Log = (*Log)(nil)
 // called.
 func Open(opts *Options) *Log {
 	l := &Log{
-		opts:    opts.withDefaults(),
-		epoch:   newEpoch(),
-		topics:  make(map[string]*topicLog),
+		opts:   opts.withDefaults(),
+		epoch:  newEpoch(),
+		topics: make(map[string]*topicLog),
+		// A topic loses its first entry first.
+		order:   order{live: func(it item) bool { return it.seq > it.topic.gone.seq }},
+		losses:  order{live: func(it item) bool { return it.seq == it.topic.gone.at && it.topic.listed }},
 		expires: never,
 		closing: make(chan struct{}),
+
+		newestOfType: make(map[typeOf]*topic.Entry),
+		lostBeside:   make(map[*topicLog]loss),
 	}
-	l.losses.prev, l.losses.next = &l.losses, &l.losses
+	l.setPolicies()
 	l.wg.Go(l.sweep)
 	return l
 }
@@ -139,7 +155,11 @@ func newEpoch() uint64 {
 // sweep frees what is over age in a log that nobody calls. Ends when closing
 // is closed. Joined by Close.
 func (l *Log) sweep() {
-	ticker := time.NewTicker(min(l.opts.RetainAge, sweepEvery))
+	every := int64(sweepEvery)
+	for _, a := range l.ages {
+		every = min(every, a.limit)
+	}
+	ticker := time.NewTicker(time.Duration(every))
 	defer ticker.Stop()
 	for {
 		select {
@@ -160,8 +180,8 @@ func (l *Log) Close() error {
 		l.closed = true
 		close(l.closing)
 		l.watcher, l.batch = nil, nil
-		l.topics, l.order, l.keys = nil, order{}, keys{}
-		l.losses.prev, l.losses.next = nil, nil
+		l.topics, l.names, l.order, l.losses, l.keys = nil, names{}, order{}, order{}, keys{}
+		l.newestOfType, l.lostBeside = nil, nil
 		l.expires = never
 	}
 	l.mu.Unlock()
@@ -176,6 +196,9 @@ func (l *Log) End() topic.ID {
 	defer l.mu.RUnlock()
 	return l.id(l.end)
 }
+
+// Rules are those of the options.
+func (l *Log) Rules() *topic.Rules { return l.opts.Rules }
 
 // Knows reports whether the cursor is of this log, and neither it nor what it
 // was told of lies in the future.

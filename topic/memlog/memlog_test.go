@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,21 +24,22 @@ func TestLog(t *testing.T) {
 			IdempotencyWindow: opts.IdempotencyWindow,
 			MaxTopics:         opts.MaxTopics,
 			MaxKeys:           opts.MaxKeys,
+			Rules:             opts.Rules,
 		})
 	})
 }
 
 func TestOptions(t *testing.T) {
-	defaults := Options{100_000, 24 * time.Hour, 1 << 30, 2 * time.Minute, 1_000_000, 1_000_000}
+	defaults := Options{100_000, 24 * time.Hour, 1 << 30, 2 * time.Minute, 1_000_000, 1_000_000, nil}
 	for _, tt := range []struct {
 		given *Options
 		want  Options
 	}{
 		{nil, defaults},
 		{new(Options), defaults},
-		{&Options{1, 2, 3, 2, 5, 6}, Options{1, 2, 3, 2, 5, 6}},
-		{&Options{-1, -1, -1, -1, -1, -1}, Options{math.MaxInt, math.MaxInt64, math.MaxInt64, 0, math.MaxInt, math.MaxInt}},
-		{&Options{RetainAge: time.Minute}, Options{100_000, time.Minute, 1 << 30, time.Minute, 1_000_000, 1_000_000}},
+		{&Options{1, 2, 3, 2, 5, 6, nil}, Options{1, 2, 3, 2, 5, 6, nil}},
+		{&Options{-1, -1, -1, -1, -1, -1, nil}, Options{math.MaxInt, math.MaxInt64, math.MaxInt64, 0, math.MaxInt, math.MaxInt, nil}},
+		{&Options{RetainAge: time.Minute}, Options{100_000, time.Minute, 1 << 30, time.Minute, 1_000_000, 1_000_000, nil}},
 	} {
 		if got := tt.given.withDefaults(); got != tt.want {
 			t.Errorf("%+v: got %+v, want %+v", tt.given, got, tt.want)
@@ -50,7 +50,7 @@ func TestOptions(t *testing.T) {
 // Without limits nothing is lost, and a key means nothing.
 func TestUnlimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, &Options{-1, -1, -1, -1, -1, -1})
+		l := open(t, &Options{-1, -1, -1, -1, -1, -1, nil})
 		for range 2 {
 			if _, err := l.Append(t.Context(), "a", draft128, topic.Key{Value: "k"}); err != nil {
 				t.Fatal(err)
@@ -214,7 +214,7 @@ func TestContextDone(t *testing.T) {
 			t.Errorf("%v: Read %v, Newest %v, Earliest %v, want %v", *patterns, read, newest, earliest, want)
 		}
 	}
-	if _, err := l.Topics(ctx, "", 1); err != why {
+	if _, err := l.Topics(ctx, "", topicsStep+1); err != why {
 		t.Errorf("Topics: %v", err)
 	}
 	if _, err := l.Append(ctx, "a", draft128, topic.Key{}); err != nil {
@@ -249,7 +249,7 @@ func TestTopicsSteps(t *testing.T) {
 	})
 	n, from := 0, ""
 	for {
-		list, err := l.Topics(t.Context(), from, 1000)
+		list, err := l.Topics(t.Context(), from, topicsStep+1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,20 +268,6 @@ func TestTopicsSteps(t *testing.T) {
 	wg.Wait()
 	if n != topics {
 		t.Errorf("%d topics listed that were there all the time, want %d", n, topics)
-	}
-}
-
-// A topic that goes and comes back while all are looked at is listed once.
-func TestLeast(t *testing.T) {
-	list := []topic.Info{{Topic: "c"}, {Topic: "a"}, {Topic: "b"}, {Topic: "a"}}
-	for limit, want := range []string{"", "a", "ab", "abc", "abc"} {
-		var got strings.Builder
-		for _, info := range least(slices.Clone(list), limit) {
-			got.WriteString(info.Topic)
-		}
-		if got.String() != want {
-			t.Errorf("least %d: %q, want %q", limit, got.String(), want)
-		}
 	}
 }
 

@@ -19,7 +19,7 @@ type head struct {
 
 // add begins with the entry of the topic at index, if there is one.
 func (m *merge) add(t *topicLog, index int) {
-	if index < 0 || index >= t.count {
+	if index < 0 || index >= t.len() {
 		return
 	}
 	m.heads = append(m.heads, head{t, index, t.at(index)})
@@ -62,7 +62,7 @@ func (m *merge) advance() {
 	} else {
 		h.index++
 	}
-	if h.index >= 0 && h.index < h.topic.count {
+	if h.index >= 0 && h.index < h.topic.len() {
 		h.entry = h.topic.at(h.index)
 	} else {
 		last := len(m.heads) - 1

@@ -18,7 +18,7 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 		m := merge{back: true}
 		for _, p := range patterns {
 			if t := l.topics[p.String()]; t != nil {
-				m.add(t, t.count-1)
+				m.add(t, t.len()-1)
 			}
 		}
 		for e := m.next(); e != nil && len(page.Entries) < limit; e = m.next() {
@@ -36,7 +36,7 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 			if items++; items > searchItems || len(page.Entries) >= limit {
 				break
 			}
-			if it.live() && matches(patterns, it.topic.name) {
+			if l.order.live(it) && matches(patterns, it.topic.name) {
 				if e := it.topic.entry(it.seq); !e.IsEnd() {
 					page.Entries = append(page.Entries, e)
 				}

@@ -6,12 +6,14 @@ import (
 	"sort"
 )
 
-// order is the sequence of the log across its topics, in blocks. What is lost
+// order is a sequence of topics by rising numbers, in blocks: the log's across
+// its topics. What is lost
 // stays in its block as a stale item until the block can be joined with a
 // neighbour or has nothing else left. So the blocks before the last are a
 // quarter full on average or more, and no work is ever larger than two blocks.
 type order struct {
-	blocks []*block // none is empty
+	blocks []*block        // none is empty
+	live   func(item) bool // and not stale; once it is not, never again
 }
 
 type block struct {
@@ -26,10 +28,6 @@ type item struct {
 }
 
 const blockItems = 1024
-
-// live reports whether the entry is still there: a topic loses its oldest
-// first, and its end never.
-func (it item) live() bool { return it.seq > it.topic.lost.seq }
 
 func (o *order) push(seq uint64, t *topicLog) {
 	n := len(o.blocks)
@@ -72,7 +70,7 @@ func (o *order) join(i int) bool {
 		return false
 	}
 	b, next := o.blocks[i], o.blocks[i+1]
-	stale := func(it item) bool { return !it.live() }
+	stale := func(it item) bool { return !o.live(it) }
 	b.items = slices.DeleteFunc(b.items, stale)
 	b.items = append(b.items, slices.DeleteFunc(next.items, stale)...)
 	b.first, b.live = b.items[0].seq, len(b.items)

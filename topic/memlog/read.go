@@ -22,6 +22,7 @@ type reading struct {
 	wild     bool   // not all of the patterns are literal
 	known    bool   // the cursor is of this log
 	from     uint64 // what is selected lies after it
+	losing   losing
 	searched uint64 // up to here nothing that is selected is left; not kept without a gap
 }
 
@@ -34,6 +35,7 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: l.Knows(in.After)}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
+			r.losing = losing{patterns: r.patterns, wild: r.wild, seq: in.After.Seq, told: in.After.Told}
 		}
 		readings = append(readings, r)
 	}
@@ -58,8 +60,14 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	most := searchItems
 	for i := range readings {
 		r := &readings[i]
-		if r.known && !l.misses(r.patterns, r.from, interests[i].After.Told) {
-			continue
+		if r.known {
+			misses, known := l.misses(&r.losing, &most)
+			if !known {
+				return topic.Page{}, false
+			}
+			if !misses {
+				continue
+			}
 		}
 		oldest, found := l.first(r, &most)
 		if !found {
@@ -84,7 +92,7 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	page.Cursor.ID = l.id(seq)
 	if page.More { // else nothing lies after it, also no loss
 		for _, r := range readings {
-			if l.misses(r.patterns, seq, 0) {
+			if l.mayMiss(r.patterns, seq) {
 				page.Cursor.Told = l.clock
 			}
 		}
@@ -135,7 +143,7 @@ func (l *Log) search(readings []reading, limit topic.Limit) (entries []*topic.En
 		if items++; items > searchItems {
 			return entries, seq, true
 		}
-		if it.live() && selects(wilds, literals, it) {
+		if l.order.live(it) && selects(wilds, literals, it) {
 			e := it.topic.entry(it.seq)
 			if bytes += len(e.Data); len(entries) > 0 && (len(entries) == limit.Events || bytes > limit.Bytes) {
 				return entries, seq, true

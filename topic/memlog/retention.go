@@ -1,26 +1,19 @@
 package memlog
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
 )
 
-// expireItems bounds how many events and keys are let go at once, so that
+// expireItems bounds how many entries and keys are let go at once, so that
 // nobody waits long for the lock when a burst comes of age.
 const expireItems = 1024
 
 // cost is what an event counts to RetainBytes.
 func cost(e *topic.Entry) int64 { return int64(len(e.Data)) + EntryOverhead }
-
-// expiry returns when an event is over age.
-func (l *Log) expiry(e *topic.Entry) int64 {
-	taken, age := e.Time().UnixNano(), int64(l.opts.RetainAge)
-	if taken > never-age {
-		return never
-	}
-	return taken + age
-}
 
 // rlock locks mu for reading, once nothing that is over age is left.
 func (l *Log) rlock() error {
@@ -46,36 +39,59 @@ func (l *Log) expireSome() bool {
 	return l.expire(now) && !l.closed
 }
 
-// expire lets go of events and keys that are over age, and reports whether
+// expire lets go of entries and keys that are over age, and reports whether
 // there may be more.
 func (l *Log) expire(now int64) (more bool) {
 	n := 0
 	for n < expireItems && l.keys.expire(now) {
 		n++
 	}
+	most := searchItems
 	for now >= l.expires {
 		if n++; n > expireItems {
 			return true
 		}
-		t := l.oldest()
-		if t == nil {
-			l.expires = never
-			return false
+		a := slices.MinFunc(l.ages, func(a, b *age) int { return cmp.Compare(a.expires, b.expires) })
+		if now >= a.expires {
+			t, found := l.oldestOf(a, &most)
+			if !found {
+				return true
+			}
+			if t == nil {
+				a.expires = never
+			} else if a.expires = a.expiry(t.at(0)); now >= a.expires {
+				l.remove(t)
+			}
+			continue
 		}
-		if l.expires = l.expiry(t.at(0)); now >= l.expires {
-			l.lose(t)
-		}
+		l.expires = a.expires
 	}
 	return n >= expireItems
 }
 
-// oldest returns the topic that has the oldest event of the log as its first
-// entry; nil if there are no events.
-func (l *Log) oldest() *topicLog {
+// oldestOf returns the topic that has the oldest entry with an age limit as
+// its first entry; nil if there is none. It is not found if the search, which
+// may look at most items, does not get there: call again.
+func (l *Log) oldestOf(a *age, most *int) (t *topicLog, found bool) {
+	for it := range l.order.after(a.front) {
+		if l.order.live(it) && l.policies[it.topic.policy].age == a {
+			return it.topic, true
+		}
+		a.front = it.seq
+		if *most--; *most <= 0 {
+			return nil, false
+		}
+	}
+	return nil, true
+}
+
+// oldestEvent returns the topic that has the oldest event of the log as its
+// first entry; nil if there are no events.
+func (l *Log) oldestEvent() *topicLog {
 	for it := range l.order.after(l.front) {
 		// The events of a topic lie before its end in the order, so its first
 		// entry is the end only if they are gone.
-		if it.live() && !it.topic.at(0).IsEnd() {
+		if l.order.live(it) && !it.topic.at(0).IsEnd() {
 			return it.topic
 		}
 		l.front = it.seq
@@ -83,26 +99,39 @@ func (l *Log) oldest() *topicLog {
 	return nil
 }
 
-// lose removes the first event of the topic, and forgets the topic if nothing
-// is left of it.
-func (l *Log) lose(t *topicLog) {
+// remove removes the first entry of the topic, which is lost unless it was
+// superseded, and forgets the topic if nothing is left of it.
+func (l *Log) remove(t *topicLog) {
 	e := t.pop()
-	t.bytes -= int64(len(e.Data))
-	l.bytes -= cost(e)
-	l.clock = max(l.clock+1, l.end)
-	l.newestLost = max(l.newestLost, e.ID.Seq)
-	t.lost = loss{e.ID.Seq, l.clock}
-	l.order.drop(e.ID.Seq)
-	if t.next != nil {
-		t.prev.next, t.next.prev = t.next, t.prev
+	if !e.IsEnd() {
+		t.bytes -= int64(len(e.Data))
+		l.bytes -= cost(e)
 	}
-	if t.count > 0 {
-		t.prev, t.next = &l.losses, l.losses.next
-		t.prev.next, t.next.prev = t, t
+	p := &l.policies[t.policy]
+	if k := (typeOf{t, e.Type}); p.byType && l.newestOfType[k] == e {
+		delete(l.newestOfType, k)
+	}
+	lostAt := t.gone.at
+	t.gone.seq = e.ID.Seq
+	l.order.drop(e.ID.Seq)
+	if e.Superseded() && t.count > 0 {
 		return
 	}
-	t.prev, t.next = nil, nil
-	l.forgotten.seq = max(l.forgotten.seq, t.lost.seq)
-	l.forgotten.at = t.lost.at // the clock's present time
+	l.clock = max(l.clock+1, l.end)
+	l.newestLost = max(l.newestLost, e.ID.Seq)
+	t.gone.at = l.clock
+	if t.listed {
+		l.losses.drop(lostAt)
+	}
+	if t.listed = t.count > 0; t.listed {
+		l.losses.push(l.clock, t)
+		if p.supersedes {
+			l.lostBeside[t] = t.gone
+		}
+		return
+	}
+	p.forgotten = loss{max(p.forgotten.seq, t.gone.seq), l.clock}
 	delete(l.topics, t.name)
+	delete(l.lostBeside, t)
+	l.names.remove(t)
 }

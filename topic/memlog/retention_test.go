@@ -2,7 +2,6 @@ package memlog
 
 import (
 	"errors"
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -178,7 +177,7 @@ func TestRingShrinks(t *testing.T) {
 	}
 	for x.count > 100 {
 		x.pop()
-		if len(x.ring) > 4*x.count {
+		if len(x.ring) > 4*x.len() {
 			t.Fatalf("%d entries in a ring of %d", x.count, len(x.ring))
 		}
 	}
@@ -208,23 +207,37 @@ func check(t *testing.T, l *Log) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var entries, items int
-	var bytes int64
+	entries, bytes := 0, int64(0)
 	losses := make(map[*topicLog]bool)
-	at := uint64(math.MaxUint64)
-	for x := l.losses.next; x != &l.losses; x = x.next {
-		if x.lost.at >= at || x.lost.at > l.clock || x.lost.seq > l.newestLost || x.next.prev != x {
-			t.Fatalf("list of losses: %+v after %d, clock %d", x.lost, at, l.clock)
+	for _, b := range l.losses.blocks {
+		for _, it := range b.items {
+			if !l.losses.live(it) {
+				continue
+			}
+			if lost := l.lossOf(it.topic); losses[it.topic] || lost.at != it.seq || lost.at > l.clock || lost.seq > l.newestLost {
+				t.Fatalf("list of losses: %+v at %d, clock %d", lost, it.seq, l.clock)
+			}
+			losses[it.topic] = true
 		}
-		losses[x], at = true, x.lost.at
+	}
+	checkOrder(t, &l.losses, len(losses))
+	listed := 0
+	for x := range l.names.after("") {
+		if l.topics[x.name] != x {
+			t.Fatalf("list of names: %q is not known", x.name)
+		}
+		listed++
+	}
+	if listed != len(l.topics) {
+		t.Fatalf("list of names: %d, of %d topics", listed, len(l.topics))
 	}
 	for name, x := range l.topics {
-		if x.name != name || x.count == 0 || x.events() > l.opts.RetainEvents || len(x.ring) > max(1, 4*x.count) {
+		if x.name != name || x.count == 0 || x.events() > l.policies[x.policy].events || len(x.ring) > max(1, 4*x.len()) {
 			t.Fatalf("topic %q: %d entries in a ring of %d", name, x.count, len(x.ring))
 		}
 		var topicBytes int64
-		seq := x.lost.seq
-		for i := range x.count {
+		seq := x.gone.seq
+		for i := range x.len() {
 			e := x.at(i)
 			if e.ID.Seq <= seq {
 				t.Fatalf("topic %q: entry %d after %d", name, e.ID.Seq, seq)
@@ -238,42 +251,15 @@ func check(t *testing.T, l *Log) {
 		if topicBytes != x.bytes {
 			t.Fatalf("topic %q: %d bytes, counted %d", name, topicBytes, x.bytes)
 		}
-		if (x.next != nil) != losses[x] {
-			t.Fatalf("topic %q: not in the list of losses, which it is linked to", name)
+		if x.listed != losses[x] {
+			t.Fatalf("topic %q: listed as lossy: %v", name, x.listed)
 		}
-		entries += x.count
+		entries += x.len()
 	}
 	if bytes != l.bytes || bytes > l.opts.RetainBytes {
 		t.Fatalf("%d bytes, counted %d, limit %d", bytes, l.bytes, l.opts.RetainBytes)
 	}
-	seq := uint64(0)
-	var all []uint64
-	for i, b := range l.order.blocks {
-		live := 0
-		for _, it := range b.items {
-			if it.seq <= seq {
-				t.Fatalf("block %d: item %d after %d", i, it.seq, seq)
-			}
-			seq = it.seq
-			all = append(all, seq)
-			if it.live() {
-				live++
-				if it.topic.entry(it.seq).ID.Seq != it.seq {
-					t.Fatalf("item %d has another entry", it.seq)
-				}
-			}
-		}
-		if live != b.live || len(b.items) == 0 || b.first != b.items[0].seq {
-			t.Fatalf("block %d has %d items, %d live, counted %d", i, len(b.items), live, b.live)
-		}
-		if i+2 < len(l.order.blocks) && b.live+l.order.blocks[i+1].live <= blockItems/2 {
-			t.Fatalf("blocks %d and %d hold %d live items", i, i+1, b.live+l.order.blocks[i+1].live)
-		}
-		items += live
-	}
-	if items != entries {
-		t.Fatalf("%d entries, %d in the order", entries, items)
-	}
+	all := checkOrder(t, &l.order, entries)
 	for _, from := range []uint64{0, l.end / 2, l.end - min(l.end, 7), l.end + 1} {
 		var got []uint64
 		for it := range l.order.before(from) {
@@ -290,4 +276,35 @@ func check(t *testing.T, l *Log) {
 			t.Fatalf("before %d and after %d: %d items, want %d", from+1, from, len(got), len(all))
 		}
 	}
+}
+
+// checkOrder compares the blocks of an order with each other, and with how many
+// items are live. It returns the numbers of all.
+func checkOrder(t *testing.T, o *order, want int) (all []uint64) {
+	t.Helper()
+	seq, items := uint64(0), 0
+	for i, b := range o.blocks {
+		live := 0
+		for _, it := range b.items {
+			if it.seq <= seq {
+				t.Fatalf("block %d: item %d after %d", i, it.seq, seq)
+			}
+			seq = it.seq
+			all = append(all, seq)
+			if o.live(it) {
+				live++
+			}
+		}
+		if live != b.live || len(b.items) == 0 || b.first != b.items[0].seq {
+			t.Fatalf("block %d has %d items, %d live, counted %d", i, len(b.items), live, b.live)
+		}
+		if i+2 < len(o.blocks) && b.live+o.blocks[i+1].live <= blockItems/2 {
+			t.Fatalf("blocks %d and %d hold %d live items", i, i+1, b.live+o.blocks[i+1].live)
+		}
+		items += live
+	}
+	if items != want {
+		t.Fatalf("%d items, want %d", items, want)
+	}
+	return all
 }
