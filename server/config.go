@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/duplexhq/duplex/topic"
 )
 
 const (
@@ -59,6 +61,9 @@ type Config struct {
 	RetainEvents      int           // kept of each topic. If negative, no limit
 	RetainAge         time.Duration // of the events kept. If negative, no limit
 	RetainBytes       int64         // of the log. If negative, no limit
+	Rules             []topic.Rule  // what differs for some topics; the first that matches counts
+	MaxLagBytes       int64         // of data that a slow subscriber may lack before it is ended. If zero, no limit
+	MaxLagTime        time.Duration // how old the events may be that it lacks. If zero, no limit
 	MaxTopics         int           // If negative, no limit
 	MaxKeys           int           // idempotency keys remembered. If negative, no limit
 	IdempotencyWindow time.Duration // for which a key is remembered

@@ -44,6 +44,10 @@ func New(config *Config) (*Server, error) {
 	s.hosts = newHostRule(c.hosts())
 	s.connections.limit = c.MaxConnections
 	s.failed = make(chan error, len(c.Listen))
+	rules, err := topic.NewRules(c.Rules...)
+	if err != nil {
+		return nil, err
+	}
 	s.log = memlog.Open(&memlog.Options{
 		RetainEvents:      c.RetainEvents,
 		RetainAge:         c.RetainAge,
@@ -51,9 +55,9 @@ func New(config *Config) (*Server, error) {
 		IdempotencyWindow: c.IdempotencyWindow,
 		MaxTopics:         c.MaxTopics,
 		MaxKeys:           c.MaxKeys,
+		Rules:             rules,
 	})
-	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping})
-	var err error
+	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime})
 	s.view, err = view.New(s.hub, &view.Options{
 		MaxEventBytes:    c.MaxEventBytes,
 		MaxBodyBytes:     c.MaxBodyBytes,

@@ -16,7 +16,8 @@ import (
 type configFlag = kong.ConfigFlag
 
 // A configFile gives flags the values of a YAML file: one mapping, from the
-// names of flags, of whatever command, to values or lists of values.
+// names of flags, of whatever command, to values or lists of values. A rule may
+// be a mapping, too.
 type configFile struct{ values map[string]any }
 
 func readConfig(r io.Reader) (kong.Resolver, error) {
@@ -31,7 +32,7 @@ func readConfig(r io.Reader) (kong.Resolver, error) {
 		case []any:
 			list := make([]any, len(value))
 			for i, element := range value {
-				text, err := scalar(name, element)
+				text, err := scalarOrRule(name, element)
 				if err != nil {
 					return nil, err
 				}
@@ -47,6 +48,14 @@ func readConfig(r io.Reader) (kong.Resolver, error) {
 		}
 	}
 	return f, nil
+}
+
+// scalarOrRule is an element of a list as it would stand on the command line.
+func scalarOrRule(name string, value any) (string, error) {
+	if mapping, ok := value.(map[string]any); ok && name == "rule" {
+		return ruleText(mapping)
+	}
+	return scalar(name, value)
 }
 
 // scalar is a value as it would stand on the command line.

@@ -22,6 +22,9 @@ type serveCommand struct {
 	RetainEvents int           `default:"100000" placeholder:"N" help:"Events kept of each topic (default 100000; 0 is no limit)."`
 	RetainAge    time.Duration `default:"24h" placeholder:"TIME" help:"Age up to which events are kept (default 24h; 0 is no limit)."`
 	RetainBytes  size          `default:"1GiB" placeholder:"SIZE" help:"Size of the whole log (default 1GiB; 0 is no limit)."`
+	Rule         []rule        `sep:"\n" placeholder:"RULE" help:"What differs for the topics of a pattern, see above; repeatable, the first that matches counts."`
+	MaxLagBytes  size          `default:"0" placeholder:"SIZE" help:"Data that a slow subscriber may lack before it is closed (default 0: no limit)."`
+	MaxLagTime   time.Duration `default:"0" placeholder:"TIME" help:"Age of the events that a slow subscriber may lack before it is closed (default 0: no limit)."`
 
 	MaxEventBytes     size          `default:"1MiB" placeholder:"SIZE" help:"Data of one event (default 1MiB)."`
 	MaxBodyBytes      size          `default:"16MiB" placeholder:"SIZE" help:"Body of a batch or of a request to read (default 16MiB)."`
@@ -47,7 +50,24 @@ func (serveCommand) Help() string {
 
     duplex serve
     duplex serve --listen :80 --allow-origin https://example.com
-    DUPLEX_RETAIN_AGE=1h duplex serve --config duplex.yaml`
+    duplex serve --rule 'quotes/**: retain-events=1, slow=conflate, batch=16ms' --rule 'game/**: retain-events=0'
+    DUPLEX_RETAIN_AGE=1h duplex serve --config duplex.yaml
+
+A rule sets, for the topics of its pattern:
+
+    retain-events=N  keep N events of each; 1 is the last value, 0 none: those who are live get them
+    retain-age=TIME  keep them for a shorter time
+    slow=resume      who is slow gets all from the log, as long as it is there
+    slow=conflate    who is slow gets the newest event of each topic (conflate-types: and event type)
+    slow=drop        who is slow goes on with the present, and is told of a gap
+    batch=TIME       after an event, a subscriber waits so long, then gets all that has come (up to 10s)
+
+In a file, rules are a list:
+
+    rule:
+    - pattern: quotes/**
+      retain-events: 1
+      batch: 16ms`
 }
 
 // Validate refuses values that would stand for the default, or for nothing.
@@ -71,7 +91,10 @@ func (c *serveCommand) Validate() error {
 			return fmt.Errorf("--%s: must be more than 0", name)
 		}
 	}
-	return nil
+	if c.MaxLagTime < 0 {
+		return errors.New("--max-lag-time: must not be less than 0")
+	}
+	return c.checkRules()
 }
 
 // unlimited makes of 0 what the server takes for no limit.
@@ -101,6 +124,9 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		RetainEvents:      unlimited(c.RetainEvents),
 		RetainAge:         unlimited(c.RetainAge),
 		RetainBytes:       int64(unlimited(c.RetainBytes)),
+		Rules:             c.rules(),
+		MaxLagBytes:       int64(c.MaxLagBytes),
+		MaxLagTime:        c.MaxLagTime,
 		MaxTopics:         unlimited(c.MaxTopics),
 		MaxKeys:           unlimited(c.MaxKeys),
 		IdempotencyWindow: c.IdempotencyWindow,
