@@ -12,27 +12,14 @@ import (
 	"github.com/duplexhq/duplex/websocket/wire"
 )
 
-// Transport is the way that messages travel.
-type Transport int
-
-const (
-	WebSocket Transport = iota
-	SSE
-	Stream // JSON lines
-	Raw    // nothing but messages: the floor that no protocol can go below
-	post   // publishes by HTTP requests
-)
-
-func (t Transport) String() string {
-	return [...]string{"websocket", "sse", "stream", "raw", "post"}[t]
-}
-
 type state uint8
 
 const (
 	connecting state = iota
 	shaking          // hands: the request was sent, and its answer is awaited
+	greeting         // it was answered, and what was said after it is not yet
 	open
+	left // closed by us
 )
 
 // conn is a connection of the generator.
@@ -43,11 +30,15 @@ type conn struct {
 	via    Transport
 	state  state
 	full   bool // the socket: unsent waits for it
+	scarce bool // has a small buffer for what it receives
+	gapped bool // the server has said that messages are missing before the next
 
-	unsent  []byte
-	arrival arrival
-	frames  frames
-	http    *httpState
+	unsent       []byte
+	arrival      arrival
+	frames       frames
+	http         *httpState
+	subscription *Subscription // nil if it is none
+	cursor       []byte        // after all that has arrived, if the run wants cursors
 }
 
 // httpState is for connections whose answers are HTTP, and for the others
@@ -56,6 +47,7 @@ type httpState struct {
 	response response
 	lines    lines
 	events   eventStream
+	page     []byte // of a long-poll, or of an answer with a cursor
 }
 
 // frames is where a connection is in the WebSocket frames that it receives.
@@ -65,10 +57,14 @@ type frames struct {
 	inFrame bool
 	inText  bool // a message has begun
 	packed  bool // and is compressed
+	json    bool // all messages are gathered, as texts
 	header  wire.Header
 	left    int64  // of the frame
 	gather  []byte // of a control frame, or of a compressed message
 }
+
+// closeGap ends a WebSocket whose messages are missing (PROTOCOL.md §8.8).
+const closeGap = 4410
 
 var (
 	errEnded  = errors.New("the server has ended the connection")
@@ -77,15 +73,15 @@ var (
 
 // take takes what was read.
 func (l *loop) take(c *conn, b []byte) error {
-	if c.state == shaking {
+	if c.state == shaking && c.via != LongPoll {
 		rest, err := l.shake(c, b)
-		if err != nil || c.state != open {
+		if err != nil || c.state == shaking {
 			return err
 		}
 		b = rest
 	}
 	switch c.via {
-	case WebSocket:
+	case WebSocket, DuplexV1, socket:
 		return l.takeFrames(c, b)
 	case Raw:
 		for len(b) > 0 {
@@ -109,22 +105,34 @@ func (l *loop) shake(c *conn, b []byte) (rest []byte, err error) {
 		return nil, err
 	}
 	wanted := 200
-	if c.via == WebSocket {
+	if c.via.upgrades() {
 		wanted = 101
 	}
 	switch {
 	case r.status != wanted:
 		return nil, fmt.Errorf("the server has answered %d", r.status)
-	case c.via == WebSocket && r.accept != acceptKey:
+	case c.via.upgrades() && r.accept != acceptKey:
 		return nil, errors.New("the server has not answered the key of the handshake")
 	case r.deflated != (l.run.packed != nil):
 		return nil, errors.New("the server does not do permessage-deflate")
 	}
-	if c.via == WebSocket {
+	if c.via.upgrades() {
 		c.http = nil
+		c.frames.json = c.subscription != nil && c.subscription.JSON
 	}
-	l.opened(c)
-	return rest, nil
+	if c.subscription == nil || c.subscription.Ready == "" {
+		l.opened(c)
+		return rest, nil
+	}
+	c.state = greeting
+	l.out = l.out[:0]
+	for _, text := range c.subscription.Greet {
+		l.out = wire.AppendMaskedFrame(l.out, wire.Text, true, maskKey, []byte(text))
+	}
+	if len(l.out) == 0 {
+		return rest, nil
+	}
+	return rest, l.send(c, l.out)
 }
 
 func (l *loop) takeFrames(c *conn, b []byte) error {
@@ -139,7 +147,14 @@ func (l *loop) takeFrames(c *conn, b []byte) error {
 		}
 		n := int(min(int64(len(b)), f.left))
 		switch {
-		case f.header.Opcode.Control(), f.packed:
+		case f.json && f.header.Fin && f.left == int64(n) && len(f.gather) == 0 && !f.header.Opcode.Control():
+			if err := l.text(c, b[:n]); err != nil { // all of it is here: the usual case
+				return err
+			}
+			f.inFrame, f.inText = false, false
+			b = b[n:]
+			continue
+		case f.header.Opcode.Control(), f.packed, f.json:
 			f.gather = append(f.gather, b[:n]...)
 		default:
 			c.arrival.feed(l.run.pattern, b[:n])
@@ -156,9 +171,15 @@ func (l *loop) takeFrames(c *conn, b []byte) error {
 			}
 		case f.header.Fin:
 			f.inText = false
-			if f.packed {
+			switch {
+			case f.packed:
 				l.packedMessage(c)
-			} else {
+			case f.json:
+				if err := l.text(c, f.gather); err != nil {
+					return err
+				}
+				f.gather = f.gather[:0]
+			default:
 				l.message(c)
 			}
 		}
@@ -187,10 +208,10 @@ func (f *frames) begin(b []byte) (n int, err error) {
 	case h.Masked, h.Opcode.Control() && (h.Length > wire.MaxControlPayload || !h.Fin):
 		return 0, errFrames
 	case h.Opcode.Control():
-		// Between the fragments of a compressed message, which is gathered in
-		// the same place, no server that is measured here sends any.
-		if f.inText && f.packed {
-			return 0, errors.New("control frame inside a compressed message")
+		// Between the fragments of a message that is gathered in the same
+		// place, no server that is measured here sends any.
+		if f.inText && (f.packed || f.json) {
+			return 0, errors.New("control frame inside a message that is compressed or JSON")
 		}
 		f.gather = f.gather[:0]
 	case f.inText != (h.Opcode == wire.Continuation):
@@ -207,10 +228,14 @@ func (l *loop) control(c *conn) error {
 	switch c.frames.header.Opcode {
 	case wire.Close:
 		code, reason, _ := wire.ParseClose(c.frames.gather)
+		c.gapped = c.gapped || code == closeGap
 		return fmt.Errorf("%w: %d %q", errEnded, code, reason)
 	case wire.Ping:
-		return l.send(c, wire.AppendMaskedFrame(nil, wire.Pong, true, maskKey, c.frames.gather))
+		pong := wire.AppendMaskedFrame(nil, wire.Pong, true, maskKey, c.frames.gather)
+		c.frames.gather = c.frames.gather[:0]
+		return l.send(c, pong)
 	}
+	c.frames.gather = c.frames.gather[:0]
 	return nil
 }
 
@@ -267,9 +292,10 @@ func deflate(text []byte) ([]byte, error) {
 }
 
 // takeHTTP takes bytes of an event stream, of JSON lines, or of the answers to
-// requests that publish.
+// requests that publish or poll.
 func (l *loop) takeHTTP(c *conn, b []byte) error {
 	h := c.http
+	stream := c.via != post && c.via != LongPoll
 	for {
 		p, body, rest, err := h.response.next(b)
 		if err != nil {
@@ -278,38 +304,67 @@ func (l *loop) takeHTTP(c *conn, b []byte) error {
 		switch {
 		case p == partNone:
 			return nil
-		case p == partEnd && c.via == post:
-			if err := l.run.work.answered(l, c, h.response.status); err != nil {
+		case p == partBody && stream:
+			if err := l.takeLines(c, body); err != nil {
 				return err
 			}
-		case p == partEnd:
-			return errEnded
-		case p == partBody && c.via != post:
-			l.takeLines(c, body)
 			if len(h.lines.held) > maxLineBytes {
 				return errors.New("line is too long")
 			}
+		case p == partBody && (c.via == LongPoll || l.run.cursors):
+			h.page = append(h.page, body...)
+			if len(h.page) > maxLineBytes {
+				return errors.New("page is too long")
+			}
+		case p == partEnd && stream:
+			return errEnded
+		case p == partEnd:
+			if c.via == LongPoll {
+				err = l.page(c)
+			} else {
+				l.learn(c, h.page)
+				err = l.run.work.answered(l, c, h.response.status)
+			}
+			if err != nil {
+				return err
+			}
+			h.page = h.page[:0]
 		}
 		b = rest
 	}
 }
 
-func (l *loop) takeLines(c *conn, b []byte) {
+func (l *loop) takeLines(c *conn, b []byte) error {
 	for {
 		line, rest, ok := c.http.lines.next(b)
 		if !ok {
-			return
+			return nil
 		}
 		b = rest
-		var data []byte
-		if c.via == SSE {
-			data, ok = c.http.events.line(line)
-		} else {
-			data, ok = dataOfLine(line)
+		if c.via == Stream {
+			if err := l.text(c, line); err != nil {
+				return err
+			}
+			continue
 		}
-		if ok {
-			c.arrival.feed(l.run.pattern, data)
-			l.message(c)
+		s := &c.http.events
+		data, ok := s.line(line)
+		if !ok {
+			if s.gap {
+				c.gapped, s.gap = true, false
+			}
+			continue
 		}
+		if l.run.cursors && len(s.id) > 0 {
+			c.cursor = append(c.cursor[:0], s.id...)
+		}
+		if c.subscription != nil && c.subscription.JSON {
+			if err := l.text(c, data); err != nil {
+				return err
+			}
+			continue
+		}
+		c.arrival.feed(l.run.pattern, data)
+		l.message(c)
 	}
 }

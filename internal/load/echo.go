@@ -55,6 +55,7 @@ func Echo(ctx context.Context, options EchoOptions) (*Report, error) {
 }
 
 type echo struct {
+	plain
 	EchoOptions
 	run      *run
 	template template
@@ -67,9 +68,10 @@ type echoState struct {
 	owed       int // came back in this read
 }
 
-func (e *echo) prepare(r *run) {
+func (e *echo) prepare(r *run) error {
 	e.run = r
-	e.template = r.newTemplate(e.Transport, e.Path, e.Text)
+	e.template = r.newTemplate(e.Transport, e.Text)
+	return nil
 }
 
 func (e *echo) request(dst []byte, c *conn) []byte {
@@ -167,5 +169,6 @@ func (e *echo) drained(l *loop) bool {
 func (e *echo) finish(r *Report) {
 	for _, s := range e.states {
 		r.Lost += s.sent - s.back
+		r.Overdue += s.sent - s.back
 	}
 }

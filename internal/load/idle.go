@@ -46,15 +46,17 @@ func Idle(ctx context.Context, options IdleOptions) (*Report, error) {
 }
 
 type idle struct {
+	plain
 	IdleOptions
 	run      *run
 	template template
 	touched  []bool // by connection: its message is back
 }
 
-func (w *idle) prepare(r *run) {
+func (w *idle) prepare(r *run) error {
 	w.run = r
-	w.template = r.newTemplate(w.Transport, w.Path, false)
+	w.template = r.newTemplate(w.Transport, false)
+	return nil
 }
 
 func (w *idle) request(dst []byte, c *conn) []byte {
@@ -110,6 +112,7 @@ func (w *idle) finish(r *Report) {
 	for _, touched := range w.touched {
 		if !touched && w.TouchBytes > 0 {
 			r.Lost++
+			r.Overdue++
 		}
 	}
 }

@@ -24,7 +24,9 @@ func (s *lines) next(b []byte) (line, rest []byte, ok bool) {
 // eventStream finds the data of events in a text/event-stream.
 type eventStream struct {
 	signal bool // its type begins with $: it is none of ours
+	gap    bool // $gap was there; for the caller to reset
 	data   []byte
+	id     []byte // the newest
 }
 
 // line takes a line, and gives the data of an event that is complete with it.
@@ -37,19 +39,12 @@ func (s *eventStream) line(line []byte) (data []byte, ok bool) {
 		return data, ok
 	case bytes.HasPrefix(line, []byte("data:")):
 		s.data = append(s.data, bytes.TrimPrefix(line[len("data:"):], []byte(" "))...)
+	case bytes.HasPrefix(line, []byte("id:")):
+		s.id = append(s.id[:0], bytes.TrimPrefix(line[len("id:"):], []byte(" "))...)
 	case bytes.HasPrefix(line, []byte("event:")):
-		s.signal = bytes.HasPrefix(bytes.TrimPrefix(line[len("event:"):], []byte(" ")), []byte("$"))
+		name := bytes.TrimPrefix(line[len("event:"):], []byte(" "))
+		s.signal = bytes.HasPrefix(name, []byte("$"))
+		s.gap = s.gap || string(name) == "$gap"
 	}
 	return nil, false
-}
-
-// dataOfLine gives the data of an event that is a line of JSON. Messages hold
-// nothing that JSON would escape, and signals have no data of that form.
-func dataOfLine(line []byte) (data []byte, ok bool) {
-	_, after, found := bytes.Cut(line, []byte(`"data":"`))
-	if !found {
-		return nil, false
-	}
-	data, _, ok = bytes.Cut(after, []byte(`"`))
-	return data, ok
 }

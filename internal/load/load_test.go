@@ -17,9 +17,6 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/internal/load"
-	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/memlog"
-	"github.com/duplexhq/duplex/view"
 	"github.com/duplexhq/duplex/websocket"
 )
 
@@ -153,56 +150,6 @@ func TestBroadcast(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTopic(t *testing.T) {
-	log := memlog.Open(nil)
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(func() {
-		server.CloseClientConnections()
-		hub.Close()
-		server.Close()
-		log.Close()
-	})
-	address := server.Listener.Addr().String()
-	t.Run("all transports", func(t *testing.T) {
-		r, err := load.Topic(t.Context(), load.TopicOptions{
-			Options:     briefly(address),
-			Path:        "/topics/a/b",
-			Transports:  []load.Transport{load.WebSocket, load.SSE, load.Stream},
-			Subscribers: 9,
-			Publishers:  3,
-			Bytes:       128,
-			Window:      8,
-		})
-		faultless(t, r, err)
-		if r.Connections != 12 || r.Subscribers != 9 || r.Answered.Count() == 0 {
-			t.Errorf("%d connections, %d subscribers, %d answers", r.Connections, r.Subscribers, r.Answered.Count())
-		}
-	})
-	t.Run("publish only", func(t *testing.T) {
-		r, err := load.Topic(t.Context(), load.TopicOptions{Options: briefly(address), Path: "/topics/a/c", Publishers: 2, Bytes: 128, Window: 2})
-		if err != nil || r.Published == 0 || r.Answered.Count() != r.Messages || r.Messages < 100 || r.Faults() != "" {
-			t.Errorf("%d published, %d answered, %d delivered, %q, %v", r.Published, r.Answered.Count(), r.Messages, r.Faults(), err)
-		}
-	})
-	t.Run("refused", func(t *testing.T) {
-		_, err := load.Topic(t.Context(), load.TopicOptions{Options: briefly(address), Path: "/topics/a/*", Bytes: 128})
-		if err == nil || !strings.Contains(err.Error(), "400") {
-			t.Errorf("publishing to a pattern: %v", err)
-		}
-	})
-	t.Run("idle", func(t *testing.T) {
-		r, err := load.Idle(t.Context(), load.IdleOptions{Options: held(address), Path: "/topics/a/d", Transport: load.SSE, Connections: 5})
-		if err != nil || r.Faults() != "" || r.Server.RSSAfter == 0 {
-			t.Errorf("%q, %v", r.Faults(), err)
-		}
-	})
 }
 
 func TestIdle(t *testing.T) {

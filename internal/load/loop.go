@@ -58,20 +58,22 @@ type loop struct {
 
 // tally is what a loop counts for the report.
 type tally struct {
-	messages, published, bytesIn, bytesOut, reads uint64
-	lost, duplicates, wrong                       uint64
-	latency, complete, answered                   Histogram
+	messages, published, answers, bytesIn, bytesOut, reads uint64
+	lost, duplicates, wrong, told                          uint64
+	latency, complete, answered                            Histogram
 }
 
 func (t *tally) addTo(r *Report) {
 	r.Messages += t.messages
 	r.Published += t.published
+	r.Answers += t.answers
 	r.BytesIn += t.bytesIn
 	r.BytesOut += t.bytesOut
 	r.Reads += t.reads
 	r.Lost += t.lost
 	r.Duplicates += t.duplicates
 	r.Wrong += t.wrong
+	r.Told += t.told
 	r.Latency.Merge(&t.latency)
 	r.Complete.Merge(&t.complete)
 	r.Answered.Merge(&t.answered)
@@ -181,8 +183,13 @@ func (l *loop) wait(due int64) error {
 			continue
 		}
 		c := l.conns[event.Fd]
+		if c.state == left {
+			continue
+		}
 		if err := l.handle(c, event.Events); err != nil {
-			return fmt.Errorf("connection %d (%v): %w", c.number, c.via, err)
+			if err = l.run.work.broken(l, c, err); err != nil {
+				return fmt.Errorf("connection %d (%v): %w", c.number, c.via, err)
+			}
 		}
 	}
 	l.seen.Store(l.tally.messages)
@@ -193,12 +200,45 @@ func (l *loop) wait(due int64) error {
 }
 
 func (l *loop) dial(c *conn) (err error) {
-	if c.fd, err = dial(l.run.address, c.number); err != nil {
+	if c.fd, err = dial(l.run.address, c.number, c.scarce); err != nil {
 		return err
 	}
 	l.begun++
 	l.opening++
 	return l.poller.add(c.fd, c.slot, readable|writable)
+}
+
+// leave closes a connection that is open, and forgets what it was about to
+// say. It keeps its cursor.
+func (l *loop) leave(c *conn) error {
+	if c.state == open {
+		l.run.open.Add(-1)
+	} else {
+		l.opening--
+	}
+	l.begun--
+	err := syscall.Close(c.fd)
+	*c = conn{fd: -1, number: c.number, slot: c.slot, via: c.via, state: left, scarce: c.scarce, gapped: c.gapped, cursor: c.cursor}
+	return os.NewSyscallError("close", err)
+}
+
+// redial opens a connection again that was left.
+func (l *loop) redial(c *conn) error {
+	c.state = connecting
+	return l.dial(c)
+}
+
+// pause stops reading c; the kernel goes on receiving until its buffer is
+// full.
+func (l *loop) pause(c *conn) error { return l.poller.remove(c.fd) }
+
+// resume reads c again.
+func (l *loop) resume(c *conn) error {
+	events := uint32(readable)
+	if c.full {
+		events |= writable
+	}
+	return l.poller.add(c.fd, c.slot, events)
 }
 
 func (l *loop) handle(c *conn, events uint32) error {
@@ -250,12 +290,16 @@ func (l *loop) connected(c *conn) error {
 	l.out = l.run.work.request(l.out[:0], c)
 	if c.via != Raw {
 		c.http = &httpState{}
+		c.http.response.keepsValidators = l.run.dialect != nil && l.run.dialect.Validators
 	}
 	if len(l.out) == 0 {
 		l.opened(c)
 		return nil
 	}
 	c.state = shaking
+	if c.subscription != nil && c.subscription.Held {
+		l.opened(c)
+	}
 	return l.send(c, l.out)
 }
 

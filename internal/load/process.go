@@ -15,14 +15,23 @@ import (
 	"unsafe"
 )
 
+// AllCores is what [Pin] takes to bind a process to none.
+const AllCores = -1
+
 // Pin binds all threads of a process, and those that they will start, to one
 // core.
 func Pin(pid, core int) error {
 	var mask [16]uint64
-	if core < 0 || core >= len(mask)*64 {
+	switch {
+	case core == AllCores:
+		for i := range mask {
+			mask[i] = ^uint64(0) // the kernel leaves out those that are not there
+		}
+	case core < 0 || core >= len(mask)*64:
 		return fmt.Errorf("core %d: no such core", core)
+	default:
+		mask[core/64] = 1 << (core % 64)
 	}
-	mask[core/64] = 1 << (core % 64)
 	// A thread that was not bound yet may start another meanwhile.
 	for bound := []string(nil); ; {
 		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -121,4 +130,35 @@ func readCPU(serverPID int) (t cpuTimes, err error) {
 	}
 	t.machine, err = machineCPU()
 	return t, err
+}
+
+// quickRSS gives the resident memory of a process, which may be off by some
+// hundred pages, without holding it up.
+func quickRSS(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0, errors.New("statm has no resident pages")
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	return pages * int64(os.Getpagesize()), err
+}
+
+// kernelBuffers gives the bytes that TCP holds for all sockets of the machine.
+func kernelBuffers() (int64, error) {
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if i := slices.Index(fields, "mem"); len(fields) > 0 && fields[0] == "TCP:" && i >= 0 && i+1 < len(fields) {
+			pages, err := strconv.ParseInt(fields[i+1], 10, 64)
+			return pages * int64(os.Getpagesize()), err
+		}
+	}
+	return 0, errors.New("sockstat has no memory of TCP")
 }

@@ -18,6 +18,7 @@ type Report struct {
 	Elapsed   time.Duration
 	Messages  uint64 // came back, or were delivered; without subscribers, publishes that were answered
 	Published uint64 // sent to be delivered to all
+	Answers   uint64 // messages whose publishing was answered
 	BytesIn   uint64 // received by the generator, with everything around the messages
 	BytesOut  uint64
 	Reads     uint64    // that gave bytes: Messages/Reads shows what the server coalesces
@@ -27,12 +28,55 @@ type Report struct {
 
 	// Of all the run, warm-up and end too. All of them should be 0.
 	Lost       uint64
+	Overdue    uint64 // of the lost, those that nothing had overtaken when the time for them was over
 	Duplicates uint64
 	Wrong      uint64 // bytes were not those that were sent
+
+	Told uint64 // are missing, and the server has said so ($gap)
+
+	Stages []Stage // of a work that has them
+	Slow   *Slow   // of readers that stop reading
 
 	Server    Server        // zero if its process is not known
 	Generator time.Duration // CPU time of this process
 	Other     time.Duration // CPU time that the rest of the machine took, or its host: how far to trust this run
+}
+
+// Stage is a part of the measured time.
+type Stage struct {
+	Name      string
+	Elapsed   time.Duration
+	Published uint64
+	Latency   Histogram // of the subscribers that always read
+	Answered  Histogram
+}
+
+// Slow is what happens to readers that stop reading, and because of them.
+type Slow struct {
+	Readers      int   // that stop
+	RSSBefore    int64 // of the server, when they stop
+	RSSPeak      int64
+	Kept         int64 // bytes of the events that the server had to keep for all meanwhile
+	KernelBefore int64 // bytes of all TCP buffers of the machine, both ends
+	KernelPeak   int64
+	Cut          int    // whom the server has closed the connection of, and who have come back
+	Abandoned    int    // readers that did not come back: their transport knows no way to go on where they were
+	Missing      uint64 // messages that the abandoned ones did not get
+	Recovered    int
+	Recovery     time.Duration // from reading again until the last one had what was sent meanwhile
+}
+
+// RSSPerReader gives the bytes that the server's memory has grown by for each
+// reader that does not read, beyond the data of the events that it keeps
+// anyway.
+func (s *Slow) RSSPerReader() int64 {
+	return (s.RSSPeak - s.RSSBefore - s.Kept) / int64(max(s.Readers, 1))
+}
+
+// KernelPerReader gives the bytes that the kernel's buffers have grown by for
+// each of them.
+func (s *Slow) KernelPerReader() int64 {
+	return (s.KernelPeak - s.KernelBefore) / int64(max(s.Readers, 1))
 }
 
 // Server is what a run has seen of the server's process.
@@ -66,6 +110,9 @@ func (r *Report) RSSPerConnection() (connected, after int64) {
 		return 0, 0
 	}
 	n := int64(r.Connections)
+	if r.Subscribers > 0 {
+		n = int64(r.Subscribers)
+	}
 	return (r.Server.RSSConnected - r.Server.RSSBefore) / n, (r.Server.RSSAfter - r.Server.RSSBefore) / n
 }
 
@@ -75,7 +122,7 @@ func (r *Report) Faults() string {
 	for _, f := range []struct {
 		count uint64
 		what  string
-	}{{r.Lost, "lost"}, {r.Duplicates, "doubled"}, {r.Wrong, "wrong"}} {
+	}{{r.Lost - r.Overdue, "lost"}, {r.Overdue, "not there in time"}, {r.Duplicates, "doubled"}, {r.Wrong, "wrong"}} {
 		if f.count > 0 {
 			faults = append(faults, fmt.Sprintf("%d %s", f.count, f.what))
 		}

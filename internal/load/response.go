@@ -28,6 +28,9 @@ type response struct {
 	accept   string // Sec-WebSocket-Accept
 	deflated bool   // permessage-deflate was agreed on
 
+	keepsValidators bool
+	validators      []byte // as fields that make the next request conditional
+
 	held  []byte // a head or a line that is not complete
 	where where
 	left  int64 // of the body, or of a chunk
@@ -129,7 +132,7 @@ func (r *response) parse(head []byte) error {
 	if err != nil {
 		return errHead
 	}
-	*r = response{status: status, held: r.held, where: inStream}
+	*r = response{status: status, held: r.held, where: inStream, keepsValidators: r.keepsValidators, validators: r.validators[:0]}
 	for len(fields) > 0 {
 		line, fields, _ = bytes.Cut(fields, []byte("\r\n"))
 		name, value, _ := bytes.Cut(line, []byte(":"))
@@ -148,6 +151,10 @@ func (r *response) parse(head []byte) error {
 				return fmt.Errorf("transfer encoding %q", value)
 			}
 			r.where = inChunkSize
+		case r.keepsValidators && bytes.EqualFold(name, []byte("ETag")):
+			r.validators = fmt.Appendf(r.validators, "If-None-Match: %s\r\n", value)
+		case r.keepsValidators && bytes.EqualFold(name, []byte("Last-Modified")):
+			r.validators = fmt.Appendf(r.validators, "If-Modified-Since: %s\r\n", value)
 		case bytes.EqualFold(name, []byte("Sec-WebSocket-Accept")):
 			r.accept = string(value)
 		case bytes.EqualFold(name, []byte("Sec-WebSocket-Extensions")):

@@ -40,6 +40,7 @@ type Options struct {
 	Warmup         time.Duration // under load, before the measuring. Default 200 ms
 	Duration       time.Duration // measured. Default 500 ms, at most an hour
 	DrainTimeout   time.Duration // for what is under way at the end. Default 5 s
+	Rest           time.Duration // between the last message and the last reading of memory. Default none
 	Messages       uint64        // if not 0, the measuring ends when so many were received, if that is sooner
 
 	// Progress, if not nil, is told about four times a second how far the run
@@ -68,6 +69,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		*d.value = max(*d.value, 0)
 	}
+	o.Rest = max(o.Rest, 0)
 	o.Loops = max(o.Loops, 1)
 	if o.Warmup+o.Duration > maxDuration {
 		return o, fmt.Errorf("a run of %v: at most %v", o.Warmup+o.Duration, maxDuration)
@@ -94,14 +96,14 @@ func (o Options) resolve(ctx context.Context) (address netip.AddrPort, err error
 			return netip.AddrPortFrom(ip.Unmap(), uint16(number)), nil
 		}
 	}
-	return address, fmt.Errorf("%s is not on this machine: load on others needs their consent, and a flag that says so", o.Address)
+	return address, fmt.Errorf("%s is not on this machine: load on others needs their consent, and --remote", o.Address)
 }
 
 // A work is what the connections do. Its methods are called by the loop that
 // has the connection.
 type work interface {
 	// prepare is called once, before the loops begin.
-	prepare(r *run)
+	prepare(r *run) error
 	// request appends the request that opens c. If it is empty, c is open once
 	// it is connected.
 	request(dst []byte, c *conn) []byte
@@ -119,13 +121,29 @@ type work interface {
 	turn(l *loop) (due int64, err error)
 	// drained reports whether nothing is under way on the loop's connections.
 	drained(l *loop) bool
+	// staged reports whether a phase of load is over before its time.
+	staged(p phase) bool
+	// broken takes the failure of a connection. What it returns ends the run.
+	broken(l *loop, c *conn, err error) error
+	// topics gives those that c is subscribed to.
+	topics(c *conn) []string
 	// finish counts what is missing, when all loops have ended.
 	finish(r *Report)
 }
 
+// plain are the parts of a work that most do without.
+type plain struct{}
+
+func (plain) staged(phase) bool                        { return false }
+func (plain) broken(_ *loop, _ *conn, err error) error { return err }
+func (plain) topics(*conn) []string                    { return nil }
+
 // plan is what a work wants of the engine.
 type plan struct {
 	work    work
+	dialect *Dialect // nil if there are no topics
+	cursors bool     // connections are to keep theirs
+	steps   bool     // the warm-up lasts until the work says that it is over
 	name    string
 	vias    []Transport // one for each connection, by its number
 	leading int         // so many of the first connections belong to the leading loop
@@ -141,11 +159,12 @@ const (
 	warming
 	measuring
 	draining
+	resting
 	over
 )
 
 func (p phase) String() string {
-	return [...]string{"connecting", "settling", "warming up", "measuring", "draining", "over"}[p]
+	return [...]string{"connecting", "settling", "warming up", "measuring", "draining", "resting", "over"}[p]
 }
 
 // run is one run of a work, by one or several loops. The first of them leads:
@@ -205,7 +224,9 @@ func execute(ctx context.Context, options Options, p plan) (*Report, error) {
 		}
 	}
 	r.until = int64(options.ConnectTimeout)
-	p.work.prepare(r)
+	if err := p.work.prepare(r); err != nil {
+		return nil, err
+	}
 	if err := r.makeLoops(); err != nil {
 		return nil, errors.Join(err, r.closeLoops())
 	}
@@ -236,7 +257,7 @@ func allowFiles(connections int) error {
 		return err
 	}
 	if limit.Max < need {
-		return fmt.Errorf("%d connections: this process may have %d open files", connections, limit.Max)
+		return fmt.Errorf("%d connections need %d open files, and each process may have %d here: allow more (ulimit -Hn %[2]d, as root, before this), or take fewer connections", connections, need, limit.Max)
 	}
 	if limit.Cur < need {
 		limit.Cur = need
@@ -305,13 +326,19 @@ func (r *run) lead(l *loop) {
 			r.enter(l, warming, r.options.Warmup)
 		}
 	case warming:
+		if r.steps {
+			if done {
+				r.fail(fmt.Errorf("the subscribers were not ready after %v", r.options.Warmup))
+			}
+			done = r.work.staged(warming)
+		}
 		if done {
 			r.before = r.readCPU()
 			r.enter(l, measuring, r.options.Duration)
 			r.measured = l.now
 		}
 	case measuring:
-		if done || r.options.Messages > 0 && r.seen() >= r.options.Messages {
+		if done || r.work.staged(measuring) || r.options.Messages > 0 && r.seen() >= r.options.Messages {
 			after := r.readCPU()
 			r.report.Elapsed = time.Duration(r.now() - r.measured)
 			r.report.Server.CPU = after.server - r.before.server
@@ -321,6 +348,10 @@ func (r *run) lead(l *loop) {
 		}
 	case draining:
 		if done || !slices.ContainsFunc(r.loops, func(l *loop) bool { return !l.quiet.Load() }) {
+			r.enter(l, resting, r.options.Rest)
+		}
+	case resting:
+		if done {
 			r.readRSS(&r.report.Server.RSSAfter)
 			r.enter(l, over, 0)
 		}

@@ -18,6 +18,10 @@ type poller struct {
 	events [512]syscall.EpollEvent
 }
 
+// scarceBytes is what a reader that will stop reading has the kernel keep for
+// it: what does not fit is the server's to hold.
+const scarceBytes = 4096
+
 const (
 	readable = syscall.EPOLLIN
 	writable = syscall.EPOLLOUT
@@ -36,6 +40,10 @@ func (p *poller) add(fd int, id int32, events uint32) error {
 func (p *poller) change(fd int, id int32, events uint32) error {
 	event := syscall.EpollEvent{Events: events, Fd: id}
 	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_MOD, fd, &event))
+}
+
+func (p *poller) remove(fd int) error {
+	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_DEL, fd, nil))
 }
 
 // wait gives what is ready, after timeout at the latest.
@@ -63,8 +71,9 @@ func exactTimers() {
 }
 
 // dial begins a connection. It is there, or has failed, when the socket is
-// writable. The number is that of the connection.
-func dial(address netip.AddrPort, number int) (fd int, err error) {
+// writable. The number is that of the connection; with scarce it can receive
+// only few bytes that are not read.
+func dial(address netip.AddrPort, number int, scarce bool) (fd int, err error) {
 	family := syscall.AF_INET6
 	var to syscall.Sockaddr = &syscall.SockaddrInet6{Port: int(address.Port()), Addr: address.Addr().As16()}
 	if address.Addr().Is4() {
@@ -80,6 +89,9 @@ func dial(address netip.AddrPort, number int) (fd int, err error) {
 	err = syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 	if err == nil {
 		err = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	}
+	if err == nil && scarce {
+		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, scarceBytes)
 	}
 	if err == nil && address.Addr().Is4() && address.Addr().IsLoopback() {
 		err = bindLoopback(fd, number)

@@ -1,0 +1,53 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Transport is the way that messages travel.
+type Transport int
+
+const (
+	WebSocket Transport = iota // without a subprotocol of ours
+	SSE
+	Stream   // JSON lines
+	Raw      // nothing but messages: the floor that no protocol can go below
+	DuplexV1 // WebSocket with the subprotocol duplex.v1
+	LongPoll
+	post   // publishes by HTTP requests
+	socket // publishes over a WebSocket with duplex.v1
+)
+
+var transportNames = [...]string{"websocket", "sse", "stream", "raw", "duplex.v1", "longpoll", "post", "socket"}
+
+func (t Transport) String() string { return transportNames[t] }
+
+// upgrades reports whether the connection becomes a WebSocket.
+func (t Transport) upgrades() bool { return t == WebSocket || t == DuplexV1 || t == socket }
+
+// Transports gives those that a topic can be read over.
+func Transports() []Transport { return []Transport{WebSocket, DuplexV1, SSE, Stream, LongPoll} }
+
+// ParseTransports reads names that are joined by "+": a mix, which subscribers
+// take in turn.
+func ParseTransports(text string) (mix []Transport, err error) {
+	for name := range strings.SplitSeq(text, "+") {
+		t := Transport(slices.Index(transportNames[:], name))
+		if !slices.Contains(Transports(), t) {
+			return nil, fmt.Errorf("no transport is called %q: there are %v, and mixes of them as in sse+websocket", name, Transports())
+		}
+		mix = append(mix, t)
+	}
+	return mix, nil
+}
+
+// JoinTransports is the reverse of ParseTransports.
+func JoinTransports(mix []Transport) string {
+	names := make([]string, len(mix))
+	for i, t := range mix {
+		names[i] = t.String()
+	}
+	return strings.Join(names, "+")
+}
