@@ -19,12 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/duplexhq/duplex/bench/internal/rig"
 	"github.com/duplexhq/duplex/internal/load"
-)
-
-const (
-	serverCore    = 0
-	generatorCore = 1
 )
 
 // floor is the name of the server that knows no protocol.
@@ -88,17 +84,17 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	programs, err := build(ctx)
+	programs, err := rig.Build(ctx, module+"/server", module+"/floor")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, programs.remove()) }()
+	defer func() { err = errors.Join(err, programs.Remove()) }()
 	c := comparison{settings: s, programs: programs, progress: progress, began: time.Now(), results: map[cell][]result{}}
-	if c.conditions, err = readConditions(ctx, programs.server); err != nil {
+	if c.conditions, err = rig.ReadConditions(ctx, programs.Path("server")); err != nil {
 		return err
 	}
 	if !s.unpinned {
-		if err := load.Pin(os.Getpid(), generatorCore); err != nil {
+		if err := load.Pin(os.Getpid(), rig.GeneratorCore); err != nil {
 			return err
 		}
 	}
@@ -109,7 +105,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return err
 	}
 	if s.chart != "" {
-		if err := os.WriteFile(s.chart, c.chart(), 0o666); err != nil {
+		if err := os.WriteFile(s.chart, c.chart().SVG(), 0o666); err != nil {
 			return err
 		}
 	}
@@ -130,9 +126,9 @@ type result struct {
 
 type comparison struct {
 	settings
-	programs   programs
+	programs   rig.Programs
 	progress   io.Writer
-	conditions conditions
+	conditions rig.Conditions
 	began      time.Time
 	results    map[cell][]result
 }
@@ -188,18 +184,18 @@ func (c *comparison) tell(round int, m metric, at cell, report *load.Report, err
 
 // measure makes one run with a fresh server.
 func (c *comparison) measure(ctx context.Context, w work, server string) (report *load.Report, err error) {
-	s, err := c.programs.start(ctx, w, server, c.unpinned)
+	s, err := start(ctx, c.programs, w, server, c.unpinned)
 	if err != nil {
 		return nil, err
 	}
-	defer s.end()
+	defer s.End()
 	transport := load.WebSocket
 	if server == floor {
 		transport = load.Raw
 	}
 	return w.run(ctx, transport, load.Options{
-		Address:  s.address,
-		PID:      s.command.Process.Pid,
+		Address:  s.Address,
+		PID:      s.PID,
 		Duration: c.duration,
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/duplexhq/duplex/bench/internal/rig"
 	"github.com/duplexhq/duplex/internal/load"
 )
 
@@ -38,7 +39,7 @@ func example() *comparison {
 			groups:  []string{"echo"},
 			servers: []string{floor, "<gws>"},
 		},
-		conditions: conditions{machine: "a machine", commit: "c0ffee", versions: []string{"go1.26"}},
+		conditions: rig.Conditions{Machine: "a machine", Commit: "c0ffee", Versions: []string{"go1.26"}},
 		began:      time.Now(),
 		results: map[cell][]result{
 			{"1k × 32 B", floor}:    {measured(9), measured(4), measured(5)},
@@ -82,7 +83,7 @@ func TestMedian(t *testing.T) {
 }
 
 func TestChart(t *testing.T) {
-	chart := example().chart()
+	chart := example().chart().SVG()
 	decoder := xml.NewDecoder(bytes.NewReader(chart))
 	bars, text := 0, ""
 	for {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/duplexhq/duplex/bench/internal/rig"
 	"github.com/duplexhq/duplex/internal/load"
 )
 
@@ -105,13 +106,13 @@ func (c *comparison) spread(m metric) string {
 }
 
 func (c *comparison) appendConditions(b *strings.Builder) {
-	fmt.Fprintf(b, "- %s, commit %s, %v long.\n", c.began.UTC().Format(time.DateOnly), c.conditions.commit, time.Since(c.began).Round(time.Second))
-	fmt.Fprintf(b, "- %s.\n", c.conditions.machine)
-	fmt.Fprintf(b, "- %s.\n", strings.Join(c.conditions.versions, ", "))
+	fmt.Fprintf(b, "- %s, commit %s, %v long.\n", c.began.UTC().Format(time.DateOnly), c.conditions.Commit, time.Since(c.began).Round(time.Second))
+	fmt.Fprintf(b, "- %s.\n", c.conditions.Machine)
+	fmt.Fprintf(b, "- %s.\n", strings.Join(c.conditions.Versions, ", "))
 	if c.unpinned {
 		b.WriteString("- Server and generator share all cores.\n")
 	} else {
-		fmt.Fprintf(b, "- Server on core %d with GOMAXPROCS=1, generator on core %d.\n", serverCore, generatorCore)
+		fmt.Fprintf(b, "- Server on core %d with GOMAXPROCS=1, generator on core %d.\n", rig.ServerCore, rig.GeneratorCore)
 	}
 	fmt.Fprintf(b, "- A fresh server for each run, servers in turn within each of %d rounds, %v measured after 200 ms of warm-up, plain TCP on loopback.\n", c.rounds, c.duration)
 	var other []float64

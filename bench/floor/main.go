@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command floor is what no server can go below: one epoll loop with raw system
-// calls that knows no protocol. It sends all bytes back, or to all connections.
+// calls. It sends all bytes back, or to all connections, and knows no protocol;
+// as a hub, it knows what it takes to be driven like one of events.
 package main
 
 import (
@@ -24,7 +25,9 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
-	work := flags.String("work", "echo", "echo or fanout")
+	work := flags.String("work", "echo", "echo, fanout or hub")
+	coalesce := flags.Bool("coalesce", false, "hub: send what came together in one piece")
+	threads := flags.Int("threads", 1, "hub: so many send at the same time")
 	address := flags.String("listen", "127.0.0.1:9001", "address to listen on; port 0 takes a free one")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -34,11 +37,23 @@ func run(args []string, out io.Writer) error {
 	case "echo":
 		l.handle = l.echo
 	case "fanout":
-		l.handle = l.collect
+		l.handle, l.ending = l.collect, l.flushBatch
+	case "hub":
+		if *threads < 1 || *threads > maxThreads {
+			return fmt.Errorf("-threads %d: from 1 to %d", *threads, maxThreads)
+		}
+		return newHub(l, *coalesce, *threads).listen(out, *address)
 	default:
-		return fmt.Errorf("-work %q: must be echo or fanout", *work)
+		return fmt.Errorf("-work %q: must be echo, fanout or hub", *work)
 	}
-	listener, err := net.Listen("tcp", *address)
+	return l.listen(out, *address)
+}
+
+const maxThreads = 256
+
+// listen serves until it fails, and says on out where.
+func (l *loop) listen(out io.Writer, address string) error {
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
@@ -65,6 +80,7 @@ type loop struct {
 	conns    []*conn // by file descriptor
 	members  []*conn // densely, in the order in which they came
 	handle   func(*conn, []byte) error
+	ending   func() // of a turn, if not nil
 	in       [256 << 10]byte
 	batch    []byte // of this turn, for all
 }
@@ -73,6 +89,9 @@ type conn struct {
 	fd     int
 	place  int    // in members
 	unsent []byte // that the socket has not taken
+	form   form   // of a hub's subscriber
+	held   []byte // an incomplete request to a hub
+	broken bool   // is to be removed
 }
 
 func (l *loop) run() (err error) {
@@ -99,7 +118,9 @@ func (l *loop) run() (err error) {
 				l.remove(c)
 			}
 		}
-		l.flushBatch()
+		if l.ending != nil {
+			l.ending()
+		}
 	}
 }
 
@@ -125,7 +146,7 @@ func (l *loop) accept() error {
 		for len(l.conns) <= fd {
 			l.conns = append(l.conns, nil)
 		}
-		c := &conn{fd: fd, place: len(l.members)}
+		c := &conn{fd: fd, place: len(l.members), form: formNone}
 		l.conns[fd] = c
 		l.members = append(l.members, c)
 		if err := l.control(syscall.EPOLL_CTL_ADD, fd, syscall.EPOLLIN); err != nil {

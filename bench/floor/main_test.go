@@ -13,10 +13,11 @@ import (
 )
 
 // start runs a floor until the process ends: it has no way to stop.
-func start(t *testing.T, work string) load.Options {
+func start(t *testing.T, work string, flags ...string) load.Options {
 	t.Helper()
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(run([]string{"-work", work, "-listen", "127.0.0.1:0"}, w)) }()
+	args := append([]string{"-work", work, "-listen", "127.0.0.1:0"}, flags...)
+	go func() { w.CloseWithError(run(args, w)) }()
 	line, err := bufio.NewReader(r).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -56,8 +57,20 @@ func TestFanout(t *testing.T) {
 	}
 }
 
+func TestHub(t *testing.T) {
+	for _, flags := range [][]string{nil, {"-coalesce"}, {"-threads", "3"}, {"-threads", "2", "-coalesce"}} {
+		options := start(t, "hub", flags...)
+		for _, bytes := range []int{100, 200, 70_000} { // lengths of frames are written in three ways
+			r, err := load.Topic(t.Context(), load.TopicOptions{
+				Options: options, Dialect: load.Hub, Transports: []load.Transport{load.SSE, load.WebSocket}, Subscribers: 11, Publishers: 3, Bytes: bytes, Window: 8,
+			})
+			check(t, r, err)
+		}
+	}
+}
+
 func TestArguments(t *testing.T) {
-	for _, args := range []string{"-work nothing", "-listen 127.0.0.1:x", "-nothing"} {
+	for _, args := range []string{"-work nothing", "-listen 127.0.0.1:x", "-nothing", "-work hub -threads 0"} {
 		if run(strings.Fields(args), io.Discard) == nil {
 			t.Errorf("%q: no error", args)
 		}

@@ -27,7 +27,9 @@ func serveCoder(listener net.Listener, s settings) error {
 			go use(c)
 		}
 	}
-	return serveHTTP(listener, accept(coderEcho), accept(hub.join))
+	return serveHTTP(listener, accept(coderEcho), accept(hub.join), func(text []byte) {
+		hub.members.send(coderMessage{websocket.MessageText, text})
+	})
 }
 
 func coderEcho(c *websocket.Conn) {

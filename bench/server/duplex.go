@@ -32,7 +32,7 @@ func serveDuplex(listener net.Listener, s settings) error {
 			}
 		}
 	}
-	return serveHTTP(listener, accept(duplexEcho), accept(hub.join))
+	return serveHTTP(listener, accept(duplexEcho), accept(hub.join), nil)
 }
 
 func duplexEcho(c *websocket.Conn) {

@@ -25,7 +25,7 @@ func serveDuplexEvent(listener net.Listener, s settings) error {
 	}
 	echo := websocket.NewServer(eventEcho{}, options)
 	fanout := websocket.NewServer(&eventHub{}, options)
-	return serveHTTP(listener, echo.ServeHTTP, fanout.ServeHTTP)
+	return serveHTTP(listener, echo.ServeHTTP, fanout.ServeHTTP, nil)
 }
 
 type eventEcho struct{}

@@ -33,7 +33,11 @@ func serveGorilla(listener net.Listener, s settings) error {
 			go use(c)
 		}
 	}
-	return serveHTTP(listener, accept(gorillaEcho), accept(hub.join))
+	return serveHTTP(listener, accept(gorillaEcho), accept(hub.join), func(text []byte) {
+		if prepared, err := websocket.NewPreparedMessage(websocket.TextMessage, text); err == nil {
+			hub.members.send(prepared)
+		}
+	})
 }
 
 func gorillaEcho(c *websocket.Conn) {

@@ -22,12 +22,17 @@ func serveGws(listener net.Listener, s settings) error {
 		Logger:             gwsLog{},
 	}
 	echo := gws.NewUpgrader(&gwsEcho{}, option)
-	fanout := gws.NewUpgrader(&gwsHub{}, option)
+	hub := &gwsHub{}
+	fanout := gws.NewUpgrader(hub, option)
 	server := gws.NewServer(&gws.BuiltinEventHandler{}, option)
 	server.OnRequest = func(conn net.Conn, r *bufio.Reader, request *http.Request) {
 		upgrader := echo
 		if request.URL.Path == "/fanout" {
 			upgrader = fanout
+		}
+		if request.Method == http.MethodPost {
+			hub.posts(conn, r, request)
+			return
 		}
 		if socket, err := upgrader.UpgradeFromConn(conn, r, request); err == nil {
 			socket.ReadLoop()
@@ -80,7 +85,29 @@ func (*gwsHub) OnPing(socket *gws.Conn, payload []byte) { _ = socket.WritePong(p
 
 func (h *gwsHub) OnMessage(_ *gws.Conn, message *gws.Message) {
 	defer message.Close()
-	broadcaster := gws.NewBroadcaster(message.Opcode, message.Bytes())
+	h.send(message.Opcode, message.Bytes())
+}
+
+// posts publishes what is posted on a connection.
+func (h *gwsHub) posts(conn net.Conn, r *bufio.Reader, request *http.Request) {
+	defer conn.Close()
+	for {
+		text, err := io.ReadAll(request.Body)
+		if err != nil {
+			return
+		}
+		h.send(gws.OpcodeText, text)
+		if _, err := io.WriteString(conn, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"); err != nil {
+			return
+		}
+		if request, err = http.ReadRequest(r); err != nil {
+			return
+		}
+	}
+}
+
+func (h *gwsHub) send(opcode gws.Opcode, text []byte) {
+	broadcaster := gws.NewBroadcaster(opcode, text)
 	defer broadcaster.Close()
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -1,6 +1,6 @@
 // Command server is a WebSocket server made with the library that its flag
 // names. On /echo it sends each message back, on /fanout each message to all
-// connections there.
+// connections there, and so what is posted to /fanout.
 //
 // Each library is used as its documentation recommends for speed, in a file of
 // its own.
@@ -23,6 +23,8 @@ import (
 type library struct {
 	serve    func(net.Listener, settings) error
 	deflates bool // it can do permessage-deflate
+	posts    bool // what is posted to /fanout is published
+	streams  bool // it has event streams in place of WebSockets
 }
 
 type settings struct {
@@ -33,10 +35,11 @@ type settings struct {
 var libraries = map[string]library{
 	"duplex-event":     {serve: serveDuplexEvent, deflates: true},
 	"duplex-goroutine": {serve: serveDuplex, deflates: true},
-	"gorilla":          {serve: serveGorilla, deflates: true},
-	"coder":            {serve: serveCoder, deflates: true},
+	"gorilla":          {serve: serveGorilla, deflates: true, posts: true},
+	"coder":            {serve: serveCoder, deflates: true, posts: true},
 	"gobwas":           {serve: serveGobwas},
-	"gws":              {serve: serveGws, deflates: true},
+	"gws":              {serve: serveGws, deflates: true, posts: true},
+	"net/http":         {serve: serveStreams, posts: true, streams: true},
 }
 
 func main() {
@@ -79,10 +82,21 @@ func run(args []string, out io.Writer) error {
 	return lib.serve(listener, s)
 }
 
-// serveHTTP serves the two paths by net/http.
-func serveHTTP(listener net.Listener, echo, fanout http.HandlerFunc) error {
+// serveHTTP serves the two paths by net/http. What is posted is published, if
+// publish is not nil.
+func serveHTTP(listener net.Listener, echo, fanout http.HandlerFunc, publish func(text []byte)) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", echo)
 	mux.HandleFunc("/fanout", fanout)
+	if publish != nil {
+		mux.HandleFunc("POST /fanout", func(w http.ResponseWriter, r *http.Request) {
+			text, err := io.ReadAll(r.Body)
+			if err != nil {
+				return // the client is gone
+			}
+			publish(text)
+			w.WriteHeader(http.StatusCreated)
+		})
+	}
 	return http.Serve(listener, mux)
 }

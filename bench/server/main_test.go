@@ -77,6 +77,23 @@ func TestLibraries(t *testing.T) {
 	for name, lib := range libraries {
 		t.Run(name, func(t *testing.T) {
 			options := start(t, "-lib", name)
+			if lib.posts {
+				via := load.WebSocket
+				if lib.streams {
+					via = load.SSE
+				}
+				t.Run("post", func(t *testing.T) {
+					r, err := load.Topic(t.Context(), load.TopicOptions{
+						Options: options, Dialect: load.Hub, Transports: []load.Transport{via}, Subscribers: 10, Publishers: 2, Bytes: 128, Window: 8,
+					})
+					check(t, r, err)
+				})
+			}
+			if lib.streams {
+				r, err := load.Topic(t.Context(), load.TopicOptions{Options: options, Dialect: load.Requests, Publishers: 5, Bytes: 128, Window: 5})
+				check(t, r, err)
+				return
+			}
 			t.Run("echo", func(t *testing.T) {
 				r, err := load.Echo(t.Context(), load.EchoOptions{Options: options, Connections: 10, Bytes: 1000, Window: 4})
 				check(t, r, err)

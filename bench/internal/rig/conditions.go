@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package rig
 
 import (
 	"context"
@@ -12,14 +12,16 @@ import (
 	"strings"
 )
 
-// conditions are those that figures mean nothing without.
-type conditions struct {
-	machine  string
-	commit   string
-	versions []string // of the libraries
+// Conditions are those that figures mean nothing without.
+type Conditions struct {
+	Machine  string
+	Commit   string
+	Versions []string // of the libraries
 }
 
-func readConditions(ctx context.Context, serverPath string) (c conditions, err error) {
+// ReadConditions reads them, and the versions of the libraries that a program
+// was built with.
+func ReadConditions(ctx context.Context, serverPath string) (c Conditions, err error) {
 	cpu, err := field("/proc/cpuinfo", "model name")
 	if err != nil {
 		return c, err
@@ -32,19 +34,19 @@ func readConditions(ctx context.Context, serverPath string) (c conditions, err e
 	if err != nil {
 		return c, err
 	}
-	c.machine = fmt.Sprintf("%s, %d cores, %s memory, Linux %s", cpu, runtime.NumCPU(), memory, strings.TrimSpace(string(kernel)))
-	c.commit = "not in a repository"
+	c.Machine = fmt.Sprintf("%s, %d cores, %s memory, Linux %s", cpu, runtime.NumCPU(), memory, strings.TrimSpace(string(kernel)))
+	c.Commit = "not in a repository"
 	if text, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output(); err == nil {
-		c.commit = strings.TrimSpace(string(text))
+		c.Commit = strings.TrimSpace(string(text))
 	}
 	info, err := buildinfo.ReadFile(serverPath)
 	if err != nil {
 		return c, err
 	}
-	c.versions = append(c.versions, info.GoVersion)
+	c.Versions = append(c.Versions, info.GoVersion)
 	for _, dependency := range info.Deps {
 		if dependency.Replace == nil { // ours is named by its commit
-			c.versions = append(c.versions, strings.TrimPrefix(dependency.Path, "github.com/")+" "+dependency.Version)
+			c.Versions = append(c.Versions, strings.TrimPrefix(dependency.Path, "github.com/")+" "+dependency.Version)
 		}
 	}
 	return c, nil
