@@ -12,11 +12,12 @@ const module = "github.com/duplexhq/duplex"
 // arrows says which packages of the module each package may import. They point
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
-	"cmd/duplex":        {"server", "client", "websocket", "websocket/wire", "topic", "internal/load"},
+	"cmd/duplex":        {"server", "client", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
 	"server":            {"view", "topic", "topic/memlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
 	"view":              {"topic", "websocket", "sse", "internal/jsonscan", "internal/poller"},
 	"topic/memlog":      {"topic"},
+	"topic/jetlog":      {"topic"},
 	"topic/logtest":     {"topic"},
 	"topic":             {"internal/jsonscan"},
 	"websocket":         {"websocket/wire", "internal/poller"},
@@ -29,6 +30,8 @@ var arrows = map[string][]string{
 	"internal/load":     {"websocket/wire"},
 	"e2e":               {},
 
+	"cmd/duplex/internal/wstalk":          {"websocket", "websocket/wire", "cmd/duplex/internal/stdio"},
+	"cmd/duplex/internal/stdio":           {},
 	"websocket/h2/internal/xconnect":      {},
 	"websocket/conformance":               {},
 	"websocket/conformance/cmd/wsconform": {"websocket/conformance"},
@@ -47,6 +50,9 @@ var alone = map[string][]string{
 	"internal/testnet":  {},
 	"internal/load":     {"golang.org/x/sys"},
 }
+
+// forTests are the packages that only tests may import.
+var forTests = []string{"internal/testnet"}
 
 // pure are the packages that must not reach the network, the clock's waiting
 // or another goroutine.
@@ -74,6 +80,8 @@ func TestArrows(t *testing.T) {
 		for _, imported := range fields[1:] {
 			inside, ours := strings.CutPrefix(imported, module+"/")
 			switch {
+			case ours && slices.Contains(forTests, inside):
+				t.Errorf("%s must not import %s: only tests may", name, inside)
 			case ours && !slices.Contains(allowed, inside):
 				t.Errorf("%s must not import %s", name, inside)
 			case !ours && slices.Contains(pure[name], imported):

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/alecthomas/kong"
 )
@@ -20,6 +19,7 @@ type commands struct {
 	Pub     pubCommand     `cmd:"" help:"Publish events to a topic."`
 	Sub     subCommand     `cmd:"" help:"Print the events of topics as they come."`
 	WS      wsCommand      `cmd:"" name:"ws" help:"Talk to any WebSocket server."`
+	Bench   benchCommand   `cmd:"" help:"Measure a server on this machine, and check what it delivers."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -39,16 +39,6 @@ type console struct {
 // note tells a person something that is not the output.
 func (c *console) note(format string, values ...any) {
 	fmt.Fprintf(c.err, "duplex: "+format+"\n", values...)
-}
-
-// isTerminal reports whether a person is at the other end of an input or output.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // run is the program: it returns the exit code.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 )
 
 // An output is what a command prints, for a test that waits for some of it.
@@ -153,7 +155,7 @@ func TestPubLines(t *testing.T) {
 		if end == "" {
 			write.Close()
 		}
-		sub.out.wait(t, "  log  line  "+printable(text)+"\n")
+		sub.out.wait(t, "  log  line  "+stdio.Printable(text)+"\n")
 	}
 	pub.end(exitDone)
 	if summary := pub.err.String(); !strings.HasPrefix(summary, "3 events in ") {
