@@ -101,3 +101,12 @@ func published(t testing.TB, h *Handler, name string) []*topic.Entry {
 	}
 	return page.Entries
 }
+
+func mustPattern(t testing.TB, text string) topic.Pattern {
+	t.Helper()
+	p, err := topic.ParsePattern(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

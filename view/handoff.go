@@ -1,6 +1,10 @@
 package view
 
-import "github.com/duplexhq/duplex/topic"
+import (
+	"slices"
+
+	"github.com/duplexhq/duplex/topic"
+)
 
 // A handoff is the sink of a subscriber that has a goroutine of its own: the
 // hub leaves a batch, the goroutine writes it and asks for the next by
@@ -22,6 +26,7 @@ func (h *handoff) Send(b topic.Batch) bool {
 			h.batch.Chunks = append(h.batch.Chunks, c)
 		}
 	}
+	h.batch.Entries = slices.Clone(b.Entries)
 	h.batch.End = b.End
 	h.filled <- struct{}{}
 	return false

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,15 +30,16 @@ func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) 
 	until := time.Now().Add(rd.wait)
 	p, err := h.pageAfter(ctx, rd, start)
 	for held := rd.wait > 0; held && err == nil && p.empty(); {
-		var parked bool
 		at := topic.Start{Cursor: p.cursor, Asked: start.Asked}
-		if held, parked = h.hold(w, r, rd, at, until); parked {
+		woken := h.hold(w, r, rd, at, until)
+		if woken.parked {
 			return nil
 		}
 		if ctx.Err() != nil {
 			break // who has closed his side may still read: he gets the empty page
 		}
-		p, err = h.pageAfter(ctx, rd, at)
+		held = woken.held
+		p, err = h.pageOf(ctx, rd, at, woken.entries)
 	}
 	if err != nil {
 		return h.problem(r, err)
@@ -46,10 +48,36 @@ func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) 
 	return nil
 }
 
-// hold waits until there is something after the cursor. It reports false if the
-// time is over, the server stops or the client has closed its side. Or the
-// poll is parked: the poller answers it.
-func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time) (held, parked bool) {
+// pageOf is the page of what a held poll was told of, or else of what the log
+// has now. Events that are not kept are only told of.
+func (h *Handler) pageOf(ctx context.Context, rd *reading, at topic.Start, told []*topic.Entry) (*page, error) {
+	if len(told) == 0 {
+		return h.pageAfter(ctx, rd, at)
+	}
+	p := &page{cursor: at.Cursor}
+	for _, e := range told {
+		if p.more = len(p.events) == rd.limit; p.more {
+			return p, nil
+		}
+		p.cursor = p.cursor.Advance(e.ID)
+		if !e.IsEnd() {
+			p.events = append(p.events, e)
+		}
+	}
+	p.end = h.atEnd(rd, p.cursor)
+	return p, nil
+}
+
+// woken is how the holding of a poll has ended.
+type woken struct {
+	parked  bool           // the poller holds it now, and answers it
+	held    bool           // it may be held again: neither is the time over, nor does the server stop
+	entries []*topic.Entry // what it was told of
+}
+
+// hold waits until there is something after the cursor, the time is over, the
+// server stops or the client has closed its side, or the poll is parked.
+func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time) woken {
 	sink := newHandoff()
 	sub := h.hub.Subscribe(sink, topic.Options{}, rd.selection(at))
 	defer sub.Close()
@@ -60,15 +88,15 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at t
 	for {
 		select {
 		case <-sink.filled:
-			return sink.batch.End == nil, false // else the server stops
+			return woken{held: sink.batch.End == nil, entries: sink.batch.Entries}
 		case <-park.C:
 			if h.park(w, r, rd, at, until) {
-				return false, true
+				return woken{parked: true}
 			}
 		case <-timeout.C:
-			return false, false
+			return woken{}
 		case <-r.Context().Done():
-			return false, false
+			return woken{}
 		}
 	}
 }
@@ -102,27 +130,28 @@ func (p *heldPoll) hold() {
 }
 
 // Send is the hub's: there is something to read, or the server stops.
-func (p *heldPoll) Send(topic.Batch) bool {
-	p.conn.Do(p.wake)
+func (p *heldPoll) Send(b topic.Batch) bool {
+	told := slices.Clone(b.Entries)
+	p.conn.Do(func() { p.wake(told) })
 	return false
 }
 
 // Alarm says that the time is over.
-func (p *heldPoll) Alarm(*poller.Conn) { p.wake() }
+func (p *heldPoll) Alarm(*poller.Conn) { p.wake(nil) }
 
 // wake has the poll answered. Reading the log may take its time.
-func (p *heldPoll) wake() {
+func (p *heldPoll) wake(told []*topic.Entry) {
 	if p.gone || p.answered {
 		return
 	}
 	p.answered = true
 	p.leave()
-	go p.answer() // ends when the answer is written; the connection counts until then
+	go p.answer(told) // ends when the answer is written; the connection counts until then
 }
 
 // answer sends the page, or goes on waiting if there is nothing after all.
-func (p *heldPoll) answer() {
-	page, err := p.handler.pageAfter(context.Background(), p.rd, p.at)
+func (p *heldPoll) answer(told []*topic.Entry) {
+	page, err := p.handler.pageOf(context.Background(), p.rd, p.at, told)
 	if err == nil && page.empty() && !p.handler.draining.Load() && time.Now().Before(p.until) {
 		p.conn.Do(func() {
 			if p.answered = p.gone; !p.gone {

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
 )
 
@@ -149,18 +150,35 @@ func TestLongpollAtOnce(t *testing.T) {
 	})
 }
 
-// An event that is evicted before the held request has read it is a gap
-// "after" the cursor that was asked for.
-func TestLongpollGapWhileHeld(t *testing.T) {
-	bubble(t, nil, &memlog.Options{RetainBytes: 1000}, func(t *testing.T, s *site) {
-		for _, query := range []string{"after=", "after=now&from="} {
-			after := s.publish("b", "x")
-			answers := s.poll("/topics/a?wait=25&" + query + after)
-			lost := s.publish("a", strings.Repeat("too big to keep", 100))
-			want := `{"events":[],"cursor":"` + lost + `","more":false,"gap":{"after":"` + after + `"}}`
-			if got := (<-answers).all(); got != want {
-				t.Errorf("%s: got %s, want %s", query, got, want)
+// A held poll is given what live subscribers are given, be it kept or not.
+func TestLongpollOfWhatIsNotKept(t *testing.T) {
+	none := 0
+	rules, err := topic.NewRules(topic.Rule{Pattern: mustPattern(t, "ephemeral/*"), RetainEvents: &none})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, nil, &memlog.Options{RetainBytes: 1000, Rules: rules}, func(t *testing.T, s *site) {
+		for name, data := range map[string]string{"a": strings.Repeat("too big to keep", 100), "ephemeral/a": "x"} {
+			answers := s.poll("/topics/" + name + "?wait=25&after=" + s.publish("b", "x"))
+			id := s.publish(name, data)
+			got := (<-answers).all()
+			want := `{"events":[` + s.line(id, name, strconv.Quote(data)) + `],"cursor":"` + id + `","more":false}`
+			if got != want {
+				t.Errorf("%s: got %s, want %s", name, got, want)
 			}
+		}
+		// More at once than the page takes: the rest is not lost on the way.
+		answers := s.poll("/topics/a?wait=25&limit=2&after=" + s.publish("b", "x"))
+		drafts := make([]topic.Draft, 3)
+		for i := range drafts {
+			drafts[i] = topic.Draft{Media: "text/plain", Data: []byte{'0' + byte(i)}}
+		}
+		id, err := s.hub.Publish(t.Context(), "a", drafts, topic.Key{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (<-answers).all(); !strings.Contains(got, `"cursor":"`+s.id(int(id.Seq)+1)+`","more":true`) || strings.Contains(got, `"data":"2"`) {
+			t.Error(got)
 		}
 	})
 }

@@ -61,7 +61,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	if out.write(bytes.TrimSuffix(h.retry(f), []byte("\n"))) != nil {
 		return nil // the client is gone
 	}
-	opts := topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic()}
+	opts := topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic(), Join: true}
 	if h.followPolled(w, r, f, opts, rd.selection(start)) {
 		return nil
 	}

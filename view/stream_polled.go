@@ -39,6 +39,9 @@ func (s *polledStream) Send(b topic.Batch) bool {
 	return taken
 }
 
+// Cut is the hub's.
+func (s *polledStream) Cut(end error) { s.conn.Do(func() { s.close(end) }) }
+
 // close ends the answer.
 func (s *polledStream) close(why error) {
 	if s.gone {

@@ -14,8 +14,11 @@ import (
 // subprotocol is the one that carries many topics (PROTOCOL.md §8.3).
 const subprotocol = "duplex.v1"
 
-// closeGap is the code that tells of a gap where no signal can (PROTOCOL.md §8.8).
-const closeGap websocket.CloseCode = 4410
+// Close codes of our own (PROTOCOL.md §8.8).
+const (
+	closeTooSlow websocket.CloseCode = 4408
+	closeGap     websocket.CloseCode = 4410 // where no signal can tell of it
+)
 
 // newSocketServer gives a server of WebSockets whose messages have so many bytes
 // at most.
@@ -119,7 +122,7 @@ func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
 	s.conn = c
 	c.SetValue(s)
 	c.SetReadIdle(s.handler.opts.Ping + s.handler.opts.Ping/2)
-	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true}
+	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true, Join: true}
 	var selections []topic.Selection
 	if c.Subprotocol() == subprotocol {
 		opts.Named, s.multi = true, new(multiple)
@@ -192,6 +195,9 @@ func (s *session) Send(b topic.Batch) bool {
 	return taken
 }
 
+// Cut is the hub's.
+func (s *session) Cut(end error) { s.close(s.closingFor(end)) }
+
 func (s *session) close(end closing) {
 	if s.conn.Close(end.code, end.reason) != nil {
 		s.conn.CloseNow() // the reason is none that may be sent
@@ -209,8 +215,11 @@ func (s *session) closingFor(end error) closing {
 		}
 		return closing{closeGap, gap.Oldest.String()}
 	}
-	if errors.Is(end, topic.ErrClosed) {
+	switch {
+	case errors.Is(end, topic.ErrClosed):
 		return closing{websocket.CloseGoingAway, "shutting-down"}
+	case errors.Is(end, topic.ErrTooSlow):
+		return closing{closeTooSlow, "too-slow"}
 	}
 	s.handler.logEnd(end)
 	return closing{websocket.CloseInternalError, problemOf(end).Type}

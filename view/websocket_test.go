@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
 	"github.com/duplexhq/duplex/websocket"
 )
@@ -393,6 +394,25 @@ func TestHandshakeRefusals(t *testing.T) {
 
 // "Too big is 1009", above twice the limit in duplex.v1; text that is not UTF-8
 // and frames against the RFC are 1007 and 1002 (PROTOCOL.md §8.8).
+func TestClosingFor(t *testing.T) {
+	s := &session{handler: openHandler(t, nil, nil)}
+	for _, test := range []struct {
+		end  error
+		want closing
+	}{
+		{topic.ErrEnded, closing{1000, "end"}},
+		{topic.ErrClosed, closing{1001, "shutting-down"}},
+		{topic.ErrTooSlow, closing{4408, "too-slow"}},
+		{&topic.GapError{}, closing{4410, ""}},
+		{&topic.GapError{Oldest: topic.ID{Epoch: 1, Seq: 5}}, closing{4410, topic.ID{Epoch: 1, Seq: 5}.String()}},
+		{io.ErrUnexpectedEOF, closing{1011, "internal"}},
+	} {
+		if got := s.closingFor(test.end); got != test.want {
+			t.Errorf("%v: %+v, want %+v", test.end, got, test.want)
+		}
+	}
+}
+
 func TestWebSocketFaults(t *testing.T) {
 	const duplex = "Sec-WebSocket-Protocol: duplex.v1\n"
 	for _, test := range []struct {
