@@ -1,0 +1,235 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+var errNothing = errors.New("jetlog: append of nothing")
+
+// Append stores the drafts as entries of the topic. When the context is done
+// it returns at once; then the entries may or may not be stored. More than
+// MaxAppendBytes are refused.
+func (l *Log) Append(ctx context.Context, name string, drafts []topic.Draft, key topic.Key) (topic.ID, error) {
+	if len(drafts) == 0 {
+		return topic.ID{}, errNothing
+	}
+	p := &pending{topic: name, drafts: drafts, key: key, turn: make(chan turn, 1)}
+	for i := range drafts {
+		p.bytes += len(drafts[i].Data)
+	}
+	t, err := l.queue.enter(ctx, p)
+	if err != nil {
+		return topic.ID{}, err
+	}
+	if t == lead {
+		var few [groupAppends]*pending
+		most := groupAppends
+		if l.opts.Fsync {
+			most = syncGroupAppends
+		}
+		group := l.queue.group(few[:0], most)
+		l.appendGroup(group)
+		l.queue.finish(group, p)
+	}
+	return p.id, p.err
+}
+
+// appendGroup appends all that it can of the group, in its order. Only the
+// queue's leader calls it.
+func (l *Log) appendGroup(group []*pending) {
+	now := time.Now()
+	l.mu.Lock()
+	l.index.expire(now.UnixNano())
+	admitted := l.admit(group, now.UnixNano())
+	first, err := l.index.end+1, l.failed
+	l.mu.Unlock()
+	if admitted > 0 && err == nil {
+		err = l.appendAdmitted(group, first, now)
+	}
+	for _, p := range group {
+		switch {
+		case p.admitted && err != nil:
+			p.err = err
+		case p.admitted:
+			p.id = l.id(p.first)
+		case p.same != nil:
+			p.id, p.err = p.same.id, p.same.err
+		}
+	}
+}
+
+// admit decides which appends of the group are to be stored, and returns how
+// many these are. The others have their outcome. While the group is on its way
+// nothing else is appended, so this holds until it is stored.
+func (l *Log) admit(group []*pending, now int64) (admitted int) {
+	x := l.index
+	topics, keys := len(x.topics), len(x.keys.byName)
+	var ending map[string]bool // topics that the group makes, and whether it ends them
+	var using map[keyName]*pending
+	for _, p := range group {
+		keyed := p.key.Value != "" && x.window > 0
+		if keyed {
+			if r := x.keys.find(p.topic, p.key.Value, now); r != nil {
+				if p.id = l.id(r.first); r.digest != p.key.Digest {
+					p.id, p.err = topic.ID{}, topic.ErrKeyReused
+				}
+				continue
+			}
+			if other := using[keyName{p.topic, p.key.Value}]; other != nil {
+				if p.same = other; other.key.Digest != p.key.Digest {
+					p.same, p.err = nil, topic.ErrKeyReused
+				}
+				continue
+			}
+		}
+		t, ephemeral := x.topics[p.topic], x.policyOf(p.topic).rule.Ephemeral()
+		ended, made := ending[p.topic]
+		ends := p.ends()
+		keeps := ends == endsLast || !ephemeral
+		switch {
+		case t != nil && t.ended, ended, ends == endsBefore:
+			p.err = topic.ErrEnded
+			continue
+		case t == nil && !made && keeps && topics >= l.opts.MaxTopics:
+			p.err = topic.ErrTooManyTopics
+			continue
+		case keyed && keys >= l.opts.MaxKeys:
+			p.err = topic.ErrTooManyKeys
+			continue
+		}
+		if len(group) > 1 && (ends == endsLast || t == nil && keeps) {
+			if ending == nil {
+				ending = make(map[string]bool)
+			}
+			ending[p.topic] = ends == endsLast
+		}
+		if t == nil && !made && keeps {
+			topics++
+		}
+		if keyed {
+			keys++
+			if len(group) > 1 {
+				if using == nil {
+					using = make(map[keyName]*pending)
+				}
+				using[keyName{p.topic, p.key.Value}] = p
+			}
+		}
+		p.admitted = true
+		admitted++
+	}
+	return admitted
+}
+
+// Where an append has the end of its topic.
+const (
+	endsNot = iota
+	endsLast
+	endsBefore // its last draft: what comes then is for an ended topic
+)
+
+func (p *pending) ends() int {
+	for i := range p.drafts {
+		if p.drafts[i].IsEnd() {
+			if i < len(p.drafts)-1 {
+				return endsBefore
+			}
+			return endsLast
+		}
+	}
+	return endsNot
+}
+
+// appendAdmitted stores what is admitted of the group as one message, and makes
+// it part of the log.
+func (l *Log) appendAdmitted(group []*pending, first uint64, now time.Time) error {
+	nanos := now.UnixNano()
+	bytes := 32
+	for _, p := range group {
+		bytes += p.bytes + len(p.topic) + len(p.key.Value) + 64
+	}
+	message := appendHeader(make([]byte, 0, bytes), first, nanos)
+	entries := make([]*topic.Entry, 0, len(group))
+	subject, seq := "", first
+	for _, p := range group {
+		if !p.admitted {
+			continue
+		}
+		subject = l.subjectFor(p.topic, subject)
+		message = l.encode(message, p)
+		p.first = seq
+		for _, d := range p.drafts {
+			entries = append(entries, &topic.Entry{Event: topic.NewEvent(l.id(seq), p.topic, d, now)})
+			seq++
+		}
+	}
+	number, err := l.store.publish(subject, message)
+	if errors.Is(err, errNotStored) {
+		return err
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+
+	l.applying.Lock()
+	defer l.applying.Unlock()
+	l.mu.Lock()
+	l.tail.push(entries)
+	for _, p := range group {
+		if p.admitted {
+			l.apply(p, number, nanos)
+		}
+	}
+	l.index.bound()
+	l.mu.Unlock()
+	if l.watcher != nil {
+		l.watcher(entries)
+	}
+	l.wrote(len(message))
+	return nil
+}
+
+// subjectFor returns the subject of a message that holds events of the topic,
+// and so far went to the subject before, if that is not "".
+func (l *Log) subjectFor(name, before string) string {
+	if !l.subjects || before == groupSubject {
+		return groupSubject
+	}
+	if s := subjectOf(name); before == "" || before == s {
+		return s
+	}
+	return groupSubject
+}
+
+// encode appends an append to a message. Events of an ephemeral topic are not
+// stored: only that there were some.
+func (l *Log) encode(message []byte, p *pending) []byte {
+	if !l.opts.Rules.Of(p.topic).Ephemeral() {
+		return appendAppend(message, p.topic, p.drafts, p.key)
+	}
+	last := len(p.drafts) - 1
+	if !p.drafts[last].IsEnd() {
+		return appendUnkept(message, p.topic, len(p.drafts), p.key)
+	}
+	if last > 0 {
+		message = appendUnkept(message, p.topic, last, p.key)
+		return appendAppend(message, p.topic, p.drafts[last:], topic.Key{})
+	}
+	return appendAppend(message, p.topic, p.drafts, p.key)
+}
+
+// apply makes an append of a stored message part of the index.
+func (l *Log) apply(p *pending, number uint64, nanos int64) {
+	t, earlier := l.index.topics[p.topic], uint64(0)
+	for i := range p.drafts {
+		t, earlier = l.index.append(t, p.topic, &p.drafts[i], p.first+uint64(i), number, nanos)
+		if e := l.tail.entry(earlier); e != nil {
+			e.Supersede()
+		}
+	}
+	l.index.remember(p.topic, p.key, p.first, number, nanos)
+}

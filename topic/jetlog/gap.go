@@ -1,0 +1,112 @@
+package jetlog
+
+import (
+	"context"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// misses reports whether a reader of the patterns that was given everything up
+// to seq, and told of the losses up to told, misses a lost entry.
+func (x *index) misses(patterns []topic.Pattern, seq, told uint64) bool {
+	if x.newestLost <= seq {
+		return false
+	}
+	wild := false
+	for _, p := range patterns {
+		if !p.Literal() {
+			wild = true
+			continue
+		}
+		if t := x.topics[p.String()]; t != nil {
+			if t.lost().hits(seq, told) {
+				return true
+			}
+		} else if x.policyOf(p.String()).forgotten.hits(seq, told) {
+			return true
+		}
+	}
+	if !wild {
+		return false
+	}
+	for _, policy := range x.policies {
+		if !policy.forgotten.hits(seq, told) {
+			continue
+		}
+		for _, p := range patterns {
+			if !p.Literal() && policy.mayHave(p) {
+				return true
+			}
+		}
+	}
+	// A loss is never earlier on the clock than its entry in the sequence, so
+	// nothing that was lost before told or seq matters.
+	for n := x.losses.next; n != &x.losses && n.at > max(seq, told); n = n.next {
+		if n.hits(seq, told) && matches(patterns, n.topic.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// before returns the position just before the first retained entry of the
+// patterns; the end of the log if that is 0. It has been told of all losses,
+// which matters if an entry that lies after it was lost.
+func (x *index) before(first uint64, patterns []topic.Pattern) (seq, told uint64) {
+	if first == 0 {
+		return x.end, 0
+	}
+	if x.misses(patterns, first-1, 0) {
+		told = x.clock
+	}
+	return first - 1, told
+}
+
+// first returns the first retained entry that the reading selects; 0 if there
+// is none. It is not found if the search, which may look at most items in the
+// order of the log, does not get there: call again.
+func (x *index) first(r *reading, most *int) (seq uint64, found bool) {
+	if !r.wild {
+		for _, p := range r.patterns {
+			t := x.topics[p.String()]
+			if t == nil {
+				continue
+			}
+			if i := t.after(r.from); i < len(t.seqs) && (seq == 0 || t.seqs[i] < seq) {
+				seq = t.seqs[i]
+			}
+		}
+		return seq, true
+	}
+	for it := range x.order.after(r.searched) {
+		if it.live() && matches(r.patterns, x.numbered[it.topic-1].name) {
+			return it.seq, true
+		}
+		r.searched = it.seq
+		if *most--; *most <= 0 {
+			return 0, false
+		}
+	}
+	return 0, true
+}
+
+// Earliest returns the cursor that all that is left of the patterns lies after.
+func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
+	r := reading{patterns: patterns, wild: wild(patterns)}
+	for {
+		if err := l.rlock(); err != nil {
+			return topic.Cursor{}, err
+		}
+		most := searchItems
+		first, found := l.index.first(&r, &most)
+		seq, told := l.index.before(first, patterns)
+		c := topic.Cursor{ID: l.id(seq), Told: told}
+		l.mu.RUnlock()
+		if found {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			return topic.Cursor{}, context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// ref is an entry that a page will hold.
+type ref struct {
+	item
+	name       string
+	entry      *topic.Entry // nil if it is not in memory
+	superseded bool
+}
+
+// ref makes the ref of an entry of a topic.
+func (l *Log) ref(seq uint64, t *topicLog) ref {
+	if e := l.tail.entry(seq); e != nil {
+		r := ref{entry: e, item: item{seq: seq, size: uint32(len(e.Data))}}
+		if e.IsEnd() {
+			r.size = endSize
+		}
+		return r
+	}
+	return l.coldRef(l.index.order.find(seq), t)
+}
+
+// refOf makes the ref of an item.
+func (l *Log) refOf(it *item) ref {
+	if e := l.tail.entry(it.seq); e != nil {
+		return ref{entry: e, item: *it}
+	}
+	return l.coldRef(it, l.index.numbered[it.topic-1])
+}
+
+func (l *Log) coldRef(it *item, t *topicLog) ref {
+	r := ref{item: *it, name: t.name}
+	r.superseded = !it.isEnd() && l.index.superseded(t, it.seq)
+	return r
+}
+
+// load makes the entries of refs, which are in ascending order.
+func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	entries := make([]*topic.Entry, len(refs))
+	var numbers []uint64
+	var firsts []int // of each number, its first ref
+	for i := range refs {
+		switch r := &refs[i]; {
+		case r.entry != nil:
+			entries[i] = r.entry
+		case r.isEnd():
+			event := topic.NewEvent(l.id(r.seq), r.name, topic.EndDraft(), time.Unix(0, r.nanos))
+			entries[i] = &topic.Entry{Event: event}
+		case len(numbers) == 0 || numbers[len(numbers)-1] != r.message:
+			numbers = append(numbers, r.message)
+			firsts = append(firsts, i)
+		}
+	}
+	if len(numbers) == 0 {
+		return entries, nil
+	}
+	at := make(map[uint64]int, len(numbers))
+	for n, number := range slices.Backward(numbers) { // the first ref, if a message comes more than once
+		at[number] = firsts[n]
+	}
+	slices.Sort(numbers)
+	numbers = slices.Compact(numbers)
+	take := func(m *message, i int) {
+		var a appended
+		for seq := m.first; m.next(&a); seq += uint64(a.unkept) {
+			for _, d := range a.drafts {
+				for i < len(refs) && refs[i].seq < seq {
+					i++
+				}
+				if i < len(refs) && refs[i].seq == seq && entries[i] == nil {
+					e := m.entry(l.id(seq), refs[i].name, d)
+					if refs[i].superseded {
+						e.Supersede()
+					}
+					entries[i] = e
+				}
+				seq++
+			}
+		}
+	}
+	err := l.loadMessages(ctx, numbers, func(number uint64, b []byte) error {
+		if number&carriedBit == 0 {
+			m := readMessage(b)
+			take(&m, at[number])
+			return m.err
+		}
+		m := readCarried(b)
+		for inner, ok := m.carried(); ok && m.err == nil; inner, ok = m.carried() {
+			take(&inner, at[number])
+			m.err = inner.err
+		}
+		return m.err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range entries {
+		if e == nil {
+			return nil, fmt.Errorf("jetlog: entry %d is not in message %d", refs[i].seq, refs[i].message)
+		}
+	}
+	return entries, nil
+}
+
+// loadMessages loads messages of both stores, whose numbers ascend.
+func (l *Log) loadMessages(ctx context.Context, numbers []uint64, f func(uint64, []byte) error) error {
+	old := sort.Search(len(numbers), func(i int) bool { return numbers[i]&carriedBit != 0 })
+	if old < len(numbers) {
+		carried := make([]uint64, len(numbers)-old)
+		for i, number := range numbers[old:] {
+			carried[i] = number &^ carriedBit
+		}
+		err := l.old.load(ctx, carried, func(number uint64, b []byte) error { return f(number|carriedBit, b) })
+		if missing, ok := errors.AsType[*missingError](err); ok {
+			missing.number |= carriedBit
+		}
+		if err != nil || old == 0 {
+			return err
+		}
+	}
+	return l.store.load(ctx, numbers[:old], f)
+}
+
+// unreadable finds out why a page could not be loaded. It returns nil if it is
+// to be chosen again: what it held is lost. Either retention has removed it
+// meanwhile, or the disk has.
+func (l *Log) unreadable(ctx context.Context, err error) error {
+	missing, ok := errors.AsType[*missingError](err)
+	if !ok || ctx.Err() != nil {
+		return err
+	}
+	s := l.store
+	if missing.number&carriedBit != 0 {
+		s = l.old
+	}
+	state, err := s.state(ctx)
+	if err != nil {
+		return err
+	}
+	if missing.number&^carriedBit < state.first {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lost := l.index.loseMessage(missing.number); lost > 0 {
+		l.opts.Logger.Error("log has lost a message on the disk", "message", missing.number, "entries", lost)
+	}
+	return nil
+}

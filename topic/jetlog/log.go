@@ -1,0 +1,195 @@
+package jetlog
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// A Log is a [topic.Log] on a stream of JetStream.
+type Log struct {
+	opts   Options
+	epochs []epoch // the newest is the last
+	store  store
+	old    store              // entries that were carried out of the way; see Log.reclaim
+	closer func(l *Log) error // of what the store is in
+	// subjects says that messages which hold events of one topic go to its own
+	// subject, where other programs and nodes can filter them. The server
+	// keeps some 180 bytes for each, so who does not need it does without.
+	subjects bool
+
+	queue   queue
+	unswept int // bytes written since the last sweep; of the queue's leader
+
+	// applying is held while a group is made part of the log, until the
+	// watcher has returned. So the watcher sees the order of the log, and
+	// readers do not wait for it. It is locked before mu.
+	applying sync.Mutex
+	watcher  func([]*topic.Entry) // guarded by applying
+
+	mu     sync.RWMutex // guards what follows
+	index  *index
+	tail   tail
+	closed bool
+	// failed is why nothing can be appended any more: the store has said
+	// neither yes nor no.
+	failed error
+
+	// Of the sweeper.
+	slack     uint64    // of the disk, beyond twice what is needed
+	carriedAt time.Time // when it has last carried something
+
+	sweeping  chan struct{} // has room for one request
+	closing   chan struct{}
+	wg        sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ topic.Log = (*Log)(nil)
+
+// An epoch is a part of the sequence. A new one begins when the log may have
+// lost its newest entries: an id that was given to one of them is then of no
+// epoch that the log knows.
+type epoch struct {
+	number uint64
+	first  uint64 // sequence number of its first entry
+}
+
+const epochBits = 40 // keeps ids short
+
+func newEpoch() uint64 {
+	for {
+		var b [8]byte
+		rand.Read(b[:]) // never fails
+		if epoch := binary.NativeEndian.Uint64(b[:]) >> (64 - epochBits); epoch != 0 {
+			return epoch
+		}
+	}
+}
+
+// newLog makes a log of an index that is up to date with the store.
+func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
+	l := &Log{
+		opts:     opts,
+		store:    s,
+		old:      old,
+		slack:    diskSlack,
+		closer:   func(*Log) error { return nil },
+		epochs:   epochs,
+		index:    x,
+		tail:     tail{most: opts.TailBytes},
+		sweeping: make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+	}
+	l.queue.idle.L = &l.queue.mu
+	l.wg.Go(l.sweep)
+	return l
+}
+
+// Close stops the log. What was appended is on the disk when it returns.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() {
+		l.queue.close()
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		close(l.closing)
+		l.wg.Wait()
+		l.closeErr = l.closer(l)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		end, clock := l.index.end, l.index.clock
+		l.index, l.tail = newIndex(&l.opts), tail{}
+		l.index.end, l.index.clock = end, clock
+	})
+	return l.closeErr
+}
+
+// End is the id of the newest entry.
+func (l *Log) End() topic.ID {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.id(l.index.end)
+}
+
+// Knows reports whether the cursor is of this log, and neither it nor what it
+// was told of lies in the future.
+func (l *Log) Knows(c topic.Cursor) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	end := l.index.end
+	for i := len(l.epochs) - 1; i >= 0; i-- {
+		if l.epochs[i].number == c.Epoch {
+			return c.Seq <= end && c.Told <= l.index.clock
+		}
+		end = l.epochs[i].first - 1
+	}
+	return false
+}
+
+// id returns the id of a sequence number.
+func (l *Log) id(seq uint64) topic.ID {
+	for i := len(l.epochs) - 1; i > 0; i-- {
+		if l.epochs[i].first <= seq {
+			return topic.ID{Epoch: l.epochs[i].number, Seq: seq}
+		}
+	}
+	return topic.ID{Epoch: l.epochs[0].number, Seq: seq}
+}
+
+// Rules are those of the options.
+func (l *Log) Rules() *topic.Rules { return l.opts.Rules }
+
+// Watch sets the watcher. The slice that f gets is valid until f returns, the
+// entries are for ever.
+func (l *Log) Watch(f func([]*topic.Entry)) topic.ID {
+	l.applying.Lock()
+	defer l.applying.Unlock()
+	l.watcher = f
+	return l.End()
+}
+
+// rlock locks mu for reading, once nothing that is over age is left.
+func (l *Log) rlock() error {
+	for {
+		l.mu.RLock()
+		if l.closed {
+			l.mu.RUnlock()
+			return topic.ErrClosed
+		}
+		if time.Now().UnixNano() < l.index.expires() {
+			return nil
+		}
+		l.mu.RUnlock()
+		l.expireSome()
+	}
+}
+
+// expireSome reports whether it has left something that is over age.
+func (l *Log) expireSome() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed && l.index.expire(time.Now().UnixNano())
+}
+
+// fail notes that nothing can be appended any more.
+func (l *Log) fail(why error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = fmt.Errorf("%w: %w", ErrFailed, why)
+		l.opts.Logger.Error("log has failed", "error", why)
+	}
+	return l.failed
+}
+
+// ErrFailed says that the store has not said whether it has stored something,
+// and that the log takes nothing more, lest the order be broken. It still can
+// be read. Open it anew to find out.
+var ErrFailed = errors.New("jetlog: the log takes no more events until it is opened anew")

@@ -1,0 +1,125 @@
+package jetlog
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// progressMessages is how many messages are read between two calls of
+// Options.Progress.
+const progressMessages = 1 << 15
+
+// rebuild makes the index what the store says, from the message on that
+// follows the newest one that it knows. Retention works as it did when the
+// entries were appended, or as the options say now.
+func (x *index) rebuild(ctx context.Context, s, old store, now time.Time, progress func(read, of uint64)) error {
+	state, err := s.state(ctx)
+	if err != nil {
+		return err
+	}
+	from := max(x.message+1, state.first)
+	var of, read uint64
+	if from <= state.last {
+		of = state.last - from + 1
+	}
+	if x.message == 0 {
+		if err := x.readCarried(ctx, old); err != nil {
+			return err
+		}
+	}
+	var a appended
+	err = s.scan(ctx, from, func(number uint64, b []byte) error {
+		if read++; read%progressMessages == 0 {
+			progress(read, of)
+		}
+		return x.replay(number, b, &a, now.UnixNano())
+	})
+	if err != nil {
+		return err
+	}
+	progress(of, of)
+	for x.expire(now.UnixNano()) {
+	}
+	return nil
+}
+
+// replay appends what a message of the store holds.
+func (x *index) replay(number uint64, b []byte, a *appended, now int64) error {
+	m := readMessage(b)
+	switch {
+	case m.err != nil:
+		return fmt.Errorf("message %d: %w", number, m.err)
+	case m.first <= x.end:
+		return fmt.Errorf("jetlog: message %d begins with entry %d, and the one before it ends with %d", number, m.first, x.end)
+	case m.first > x.end+1: // what was before is no longer there
+		x.appendCarried(m.first)
+		x.missing(m.first - 1)
+	}
+	x.carried = nil
+	for seq := m.first; m.next(a); {
+		t, name := x.topics[string(a.topic)], ""
+		if t != nil {
+			name = t.name
+		} else {
+			name = string(a.topic)
+		}
+		if a.unkept > 0 {
+			x.end, x.message = seq+uint64(a.unkept)-1, number
+		}
+		for i := range a.drafts {
+			t, _ = x.append(t, name, &a.drafts[i], seq+uint64(i), number, m.nanos)
+		}
+		if a.key.Value != "" && now < m.nanos+x.window {
+			x.remember(name, a.key, seq, number, m.nanos)
+		}
+		seq = x.end + 1
+	}
+	if m.err != nil {
+		return fmt.Errorf("message %d: %w", number, m.err)
+	}
+	x.bound()
+	return nil
+}
+
+// carriedEntry is an entry in the store of old entries.
+type carriedEntry struct {
+	name    string
+	draft   topic.Draft // of the data, only its size counts
+	message uint64
+	nanos   int64
+}
+
+// readCarried reads the store of old entries. What was carried more than once
+// is where it was carried last.
+func (x *index) readCarried(ctx context.Context, old store) error {
+	x.carried = make(map[uint64]carriedEntry)
+	var a appended
+	return old.scan(ctx, 1, func(number uint64, b []byte) error {
+		m := readCarried(b)
+		for inner, ok := m.carried(); ok && m.err == nil; inner, ok = m.carried() {
+			if inner.next(&a) && len(a.drafts) == 1 {
+				x.carried[inner.first] = carriedEntry{string(a.topic), a.drafts[0], number | carriedBit, inner.nanos}
+			}
+			m.err = inner.err
+		}
+		if m.err != nil {
+			return fmt.Errorf("old message %d: %w", number, m.err)
+		}
+		return nil
+	})
+}
+
+// appendCarried appends the old entries that are older than what the store
+// begins with. Of the others, the store has the original.
+func (x *index) appendCarried(before uint64) {
+	for _, seq := range slices.Sorted(maps.Keys(x.carried)) {
+		if c := x.carried[seq]; seq < before {
+			x.append(x.topics[c.name], c.name, &c.draft, seq, c.message, c.nanos)
+		}
+	}
+}

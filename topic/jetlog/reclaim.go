@@ -1,0 +1,156 @@
+package jetlog
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// What was lost is removed from the disk only at the front of a store. If
+// something old in front is still needed, it is carried to the store of old
+// entries, and there again to its end. So the disk takes at most about twice
+// what is needed, and nothing is carried often.
+const (
+	// carriedBit is set in item.message of what is in the store of old entries.
+	carriedBit = 1 << 63
+
+	// diskSlack is what may lie on the disk beyond twice what is needed.
+	diskSlack = 256 << 20
+
+	carryItems = 512 // at a time
+)
+
+// oldestMessages returns the oldest messages of both stores that hold something
+// which is still needed; math.MaxUint64 if none does.
+func (x *index) oldestMessages() (oldest, carried uint64) {
+	oldest, carried = math.MaxUint64, math.MaxUint64
+	if k := x.keys.oldest; k != nil {
+		oldest = k.message
+	}
+	for it := range x.order.after(0) {
+		switch {
+		case !it.live():
+		case it.message&carriedBit == 0:
+			return min(oldest, it.message), carried
+		default:
+			carried = min(carried, it.message&^carriedBit)
+		}
+	}
+	return oldest, carried
+}
+
+// reclaim removes messages of which nothing is needed any more. The newest one
+// stays: it says how far the sequence came.
+func (l *Log) reclaim(ctx context.Context) error {
+	l.mu.RLock()
+	oldest, carried := l.index.oldestMessages()
+	needed := uint64(l.index.bytes)
+	l.mu.RUnlock()
+	if time.Since(l.carriedAt) < 3*l.opts.SyncInterval && !l.opts.Fsync {
+		return nil // what was carried may not be on the disk yet
+	}
+	for _, s := range []struct {
+		store
+		bit, oldest uint64
+	}{{l.store, 0, oldest}, {l.old, carriedBit, carried}} {
+		state, err := s.state(ctx)
+		if err != nil {
+			return err
+		}
+		before := min(s.oldest, state.last)
+		if before > state.first {
+			if err := s.purge(ctx, before); err != nil {
+				return err
+			}
+			if state, err = s.state(ctx); err != nil {
+				return err
+			}
+		}
+		if state.bytes > 2*needed+l.slack {
+			if err := l.carry(ctx, s.store, s.bit, state); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// carry copies what is needed of the older half of a store to the store of old
+// entries. The next reclaim removes that half.
+func (l *Log) carry(ctx context.Context, from store, bit uint64, state storeState) error {
+	before := state.first + (state.last-state.first+1)/2
+	for seq := uint64(0); ; {
+		refs, next := l.refsBefore(seq, before, bit)
+		if err := l.carryRefs(ctx, refs); err != nil {
+			return err
+		}
+		if len(refs) > 0 {
+			l.carriedAt = time.Now()
+		}
+		if next == seq || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		seq = next
+	}
+}
+
+// refsBefore returns some of what is needed of the messages before a number, in
+// the order of the log from seq on, and where to go on; that is seq at the end.
+func (l *Log) refsBefore(seq, before, bit uint64) (refs []ref, next uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	items := 0
+	next = seq
+	for it := range l.index.order.after(seq) {
+		if items++; items > searchItems || len(refs) == carryItems {
+			return refs, next
+		}
+		if bit == 0 && it.message&carriedBit == 0 && it.message >= before {
+			return refs, seq // so are all that follow
+		}
+		if it.live() && it.message&carriedBit == bit && it.message&^carriedBit < before {
+			refs = append(refs, l.refOf(it))
+			refs[len(refs)-1].name = l.index.numbered[it.topic-1].name
+		}
+		next = it.seq
+	}
+	return refs, next
+}
+
+// carryRefs copies entries.
+func (l *Log) carryRefs(ctx context.Context, refs []ref) error {
+	entries, err := l.load(ctx, refs)
+	if err != nil {
+		return l.unreadable(ctx, err) // the next time, then
+	}
+	for len(refs) > 0 {
+		message := []byte{carriedVersion}
+		n := 0
+		for ; n < len(refs) && (n == 0 || len(message)+len(entries[n].Data) <= groupBytes); n++ {
+			e := entries[n]
+			one := appendHeader(nil, refs[n].seq, e.Time().UnixNano())
+			one = appendAppend(one, refs[n].name, []topic.Draft{{Type: e.Type, Media: e.Media, Data: e.Data, Kind: e.Kind}}, topic.Key{})
+			message = appendText(message, one)
+		}
+		number, err := l.old.publish(oldSubject, message)
+		if err != nil {
+			return err
+		}
+		l.moved(refs[:n], number|carriedBit)
+		refs, entries = refs[n:], entries[n:]
+	}
+	return nil
+}
+
+// moved notes where entries are now, if they are still needed.
+func (l *Log) moved(refs []ref, number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range refs {
+		if it := l.index.order.get(r.seq); it != nil && it.live() {
+			it.message = number
+		}
+	}
+}

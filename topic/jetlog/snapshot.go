@@ -1,0 +1,217 @@
+package jetlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"os"
+	"strings"
+)
+
+// A snapshot is the index as it was when the log was closed. It saves reading
+// the log from its beginning, and knows of losses what the log does not say.
+//
+//	magic, options      texts: a snapshot is good for the same options only
+//	end, message, clock, newest lost
+//	forgotten           seq and at, of each policy
+//	topics              count, then name, lost seq and at
+//	items               count, then seq, message, nanos: as differences; topic, size+1 or 0 for an end
+//	types               count, then seq, type
+//	keys                count, then topic, value, first, message, expires, digest
+//	checksum            4 bytes, little endian: CRC-32C of all before
+const snapshotMagic = "duplex index 1"
+
+var (
+	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
+	errSnapshot = errors.New("jetlog: the snapshot of the index is damaged")
+)
+
+// fingerprint says what of the options the index depends on.
+func (o *Options) fingerprint() string {
+	var s strings.Builder
+	fmt.Fprint(&s, o.RetainEvents, int64(o.RetainAge), o.RetainBytes)
+	for r := range o.Rules.All() {
+		events := -1
+		if r.RetainEvents != nil {
+			events = *r.RetainEvents
+		}
+		fmt.Fprintf(&s, " %q %d %d %d", r.Pattern.String(), events, int64(r.RetainAge), r.Slow)
+	}
+	return s.String()
+}
+
+// snapshot appends the snapshot of the index.
+func (x *index) snapshot(dst []byte, o *Options) []byte {
+	put := func(numbers ...uint64) {
+		for _, n := range numbers {
+			dst = binary.AppendUvarint(dst, n)
+		}
+	}
+	dst = appendText(dst, snapshotMagic)
+	dst = appendText(dst, o.fingerprint())
+	put(x.end, x.message, x.clock, x.newestLost)
+	for r := range o.Rules.All() {
+		f := x.policies[r].forgotten
+		put(f.seq, f.at)
+	}
+	put(uint64(len(x.topics)))
+	ordinals := make([]uint64, len(x.numbered)+1)
+	n := uint64(0)
+	// From the oldest loss to the newest, so that they are listed so again.
+	write := func(t *topicLog) {
+		ordinals[t.number] = n
+		n++
+		dst = appendText(dst, t.name)
+		put(t.lost().seq, t.lost().at)
+	}
+	for _, t := range x.numbered {
+		if t != nil && (t.losses == nil || t.losses.next == nil) {
+			write(t)
+		}
+	}
+	for node := x.losses.prev; node != &x.losses; node = node.prev {
+		write(node.topic)
+	}
+	items := 0
+	for _, b := range x.order.blocks {
+		items += b.live
+	}
+	put(uint64(items))
+	var last item
+	for it := range x.order.after(0) {
+		if !it.live() {
+			continue
+		}
+		size := uint64(it.size) + 1
+		if it.isEnd() {
+			size = 0
+		}
+		put(it.seq-last.seq, zigzag(int64(it.message-last.message)), zigzag(it.nanos-last.nanos), ordinals[it.topic], size)
+		last = *it
+	}
+	put(uint64(len(x.types)))
+	for seq, typ := range x.types {
+		put(seq)
+		dst = appendText(dst, typ)
+	}
+	keys := 0
+	for k := x.keys.oldest; k != nil; k = k.next {
+		keys++
+	}
+	put(uint64(keys))
+	for k := x.keys.oldest; k != nil; k = k.next {
+		dst = appendText(dst, k.name.topic)
+		dst = appendText(dst, k.name.value)
+		put(k.first, k.message, zigzag(k.expires))
+		dst = append(dst, k.digest[:]...)
+	}
+	return sum(dst)
+}
+
+func zigzag(n int64) uint64   { return uint64(n<<1) ^ uint64(n>>63) }
+func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
+
+// restore makes the index of a snapshot. If that is of other options, it
+// returns nil.
+func restore(b []byte, o *Options) (*index, error) {
+	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
+		return nil, errSnapshot
+	}
+	m := message{rest: b[:len(b)-4]}
+	if string(m.text()) != snapshotMagic || string(m.text()) != o.fingerprint() {
+		return nil, nil
+	}
+	x := newIndex(o)
+	x.end, x.message, x.clock, x.newestLost = m.number(), m.number(), m.number(), m.number()
+	for r := range o.Rules.All() {
+		x.policies[r].forgotten = loss{m.number(), m.number()}
+	}
+	for n := m.number(); n > 0 && m.err == nil; n-- {
+		name := string(m.text())
+		t := x.newTopic(name, x.policies[x.rules.Of(name)])
+		t.losses = nil
+		lost := loss{m.number(), m.number()}
+		switch {
+		case lost.seq == 0:
+		case lost == t.policy.forgotten:
+			t.losses = &lossNode{topic: t, loss: lost}
+		default:
+			clock := x.clock
+			x.clock = lost.at
+			x.lose(t, lost.seq)
+			x.clock = clock
+		}
+	}
+	var it item
+	for n := m.number(); n > 0 && m.err == nil; n-- {
+		it.seq += m.number()
+		it.message += uint64(unzigzag(m.number()))
+		it.nanos += unzigzag(m.number())
+		ordinal, size := m.number(), m.number()
+		if ordinal >= uint64(len(x.numbered)) || size > math.MaxUint32 {
+			return nil, errSnapshot
+		}
+		t := x.numbered[ordinal]
+		it.topic, it.size = t.number, endSize
+		if size > 0 {
+			it.size = uint32(size - 1)
+			t.bytes += int64(it.size)
+			x.bytes += cost(int(it.size))
+		} else {
+			t.ended = true
+		}
+		t.push(it.seq)
+		x.order.push(it)
+		t.policy.age.expires = min(t.policy.age.expires, t.policy.age.expiry(it.nanos))
+	}
+	for n := m.number(); n > 0 && m.err == nil; n-- {
+		seq := m.number()
+		x.types[seq] = string(m.text())
+	}
+	for it := range x.order.after(0) {
+		if typ, ok := x.types[it.seq]; ok {
+			x.newestOfType[typeOf{x.numbered[it.topic-1], typ}] = it.seq
+		}
+	}
+	for n := m.number(); n > 0 && m.err == nil; n-- {
+		r := &remembered{name: keyName{string(m.text()), string(m.text())}, first: m.number(), message: m.number(), expires: unzigzag(m.number())}
+		copy(r.digest[:], m.take(len(r.digest)))
+		x.keys.add(r)
+	}
+	if m.err != nil || len(m.rest) > 0 {
+		return nil, errSnapshot
+	}
+	return x, nil
+}
+
+// readSnapshot returns the index of the snapshot if there is one that the
+// store still has everything of, else an empty index; and the end of the log
+// when the snapshot was made.
+func (d *directory) readSnapshot(o *Options, state, old storeState) (x *index, seen uint64) {
+	b, err := os.ReadFile(d.file(snapshotFile))
+	if err == nil {
+		x, err = restore(b, o)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		o.Logger.Warn("log reads everything", "error", err)
+	}
+	if x == nil {
+		return newIndex(o), 0
+	}
+	seen = x.end
+	oldest, oldestCarried := x.oldestMessages()
+	if x.message > state.last || x.message+1 < state.first || oldest < state.first || oldestCarried < old.first {
+		x = newIndex(o)
+	}
+	return x, seen
+}
+
+func (d *directory) writeSnapshot(l *Log) error {
+	return d.write(snapshotFile, l.index.snapshot(nil, &l.opts))
+}
+
+// sum appends the checksum.
+func sum(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)) }

@@ -1,0 +1,91 @@
+package jetlog
+
+import (
+	"math"
+	"slices"
+	"sort"
+)
+
+// topicLog is what is known of one topic. There may be millions: 80 bytes.
+type topicLog struct {
+	name   string
+	number uint32   // in index.numbered, from 1 on
+	space  uint32   // of the array below seqs
+	seqs   []uint64 // its entries, oldest first; ends with that of the topic's end
+	bytes  int64    // of the data of its events
+	policy *policy
+	losses *lossNode // nil if nothing was lost
+	ended  bool      // its newest entry is its end
+}
+
+// A loss is an entry that was removed, and when that was on the loss clock.
+type loss struct{ seq, at uint64 }
+
+// hits reports whether a reader that was given everything up to seq, and told
+// of the losses up to told, misses the entry.
+func (x loss) hits(seq, told uint64) bool { return x.seq > seq && x.at > told }
+
+// lossNode is the newest loss of a topic. Nodes are listed by when that was,
+// newest first; but not those of what had been forgotten when the topic was
+// new.
+type lossNode struct {
+	loss
+	topic      *topicLog
+	prev, next *lossNode
+}
+
+func (n *lossNode) unlink() {
+	if n.next != nil {
+		n.prev.next, n.next.prev = n.next, n.prev
+	}
+}
+
+func (t *topicLog) lost() loss {
+	if t.losses == nil {
+		return loss{}
+	}
+	return t.losses.loss
+}
+
+// events returns how many there are, without the end.
+func (t *topicLog) events() int {
+	if t.ended {
+		return len(t.seqs) - 1
+	}
+	return len(t.seqs)
+}
+
+// newest returns its newest entry, which must be there.
+func (t *topicLog) newest() uint64 { return t.seqs[len(t.seqs)-1] }
+
+func (t *topicLog) push(seq uint64) {
+	if len(t.seqs) == cap(t.seqs) {
+		space := max(1, 2*len(t.seqs))
+		t.seqs = append(make([]uint64, 0, space), t.seqs...)
+		t.space = uint32(min(space, math.MaxUint32))
+	}
+	t.seqs = append(t.seqs, seq)
+}
+
+// remove removes an entry, mostly the oldest.
+func (t *topicLog) remove(i int) {
+	if i > 0 {
+		t.seqs = slices.Delete(t.seqs, i, i+1)
+		return
+	}
+	t.seqs = t.seqs[1:]
+	if uint64(len(t.seqs)) <= uint64(t.space)/4 {
+		t.space = uint32(len(t.seqs))
+		t.seqs = slices.Clip(slices.Clone(t.seqs))
+	}
+}
+
+// after returns the index of the first entry after seq, the length if there is
+// none.
+func (t *topicLog) after(seq uint64) int {
+	n := len(t.seqs)
+	if n == 0 || t.seqs[n-1] <= seq { // most readers are here
+		return n
+	}
+	return sort.Search(n, func(i int) bool { return t.seqs[i] > seq })
+}
