@@ -4,7 +4,13 @@ import "time"
 
 // beats is the order in which a shard's subscribers are due for $ping. All
 // have the same interval, so who was pinged last is due last.
-type beats struct{ first, last *Subscriber }
+type beats struct {
+	began       time.Time // when the clock was 0
+	first, last *Subscriber
+}
+
+// clock is the time as subscribers keep it.
+func (b *beats) clock(now time.Time) time.Duration { return now.Sub(b.began) }
 
 func (b *beats) push(sub *Subscriber) {
 	sub.earlier, sub.laterOn = b.last, nil
@@ -38,20 +44,21 @@ func (b *beats) due() time.Time {
 	if b.first == nil {
 		return time.Time{}
 	}
-	return b.first.pingAt
+	return b.began.Add(b.first.pingAt)
 }
 
 // beat pings who is due. One who lacks something gets the ping as soon as it
 // does not.
 func (s *shard) beat(now time.Time) {
-	for sub := s.beats.first; sub != nil && !sub.pingAt.After(now); sub = s.beats.first {
+	clock := s.beats.clock(now)
+	for sub := s.beats.first; sub != nil && sub.pingAt <= clock; sub = s.beats.first {
 		s.beats.remove(sub)
 		if sub.state == finished {
 			continue
 		}
-		sub.pingAt = sub.pingAt.Add(s.hub.interval)
-		if sub.pingAt.Before(now) { // the process was stopped: no burst
-			sub.pingAt = now.Add(s.hub.interval)
+		sub.pingAt += s.hub.interval
+		if sub.pingAt < clock { // the process was stopped: no burst
+			sub.pingAt = clock + s.hub.interval
 		}
 		s.beats.push(sub)
 		if sub.state == live || sub.state == resting && !sub.behind() && len(sub.waiting) == 0 {

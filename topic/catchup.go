@@ -117,7 +117,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		}
 	}
 	if c.greet && len(page.Gaps)+len(gaps) == 0 || c.ping {
-		signal(pingSignal(c.common(), c.sub.hub.pingData))
+		signal(pingSignal(c.common(), c.sub.shard.hub.pingData))
 	}
 	for i := range c.interests {
 		in := &c.interests[i]
@@ -157,7 +157,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 
 // choose returns what of a page is to be given, and the gaps of what is not.
 func (c *catchUp) choose(page Page) ([]ruled, []Gap) {
-	rules := c.sub.hub.rules
+	rules := c.sub.shard.hub.rules
 	entries := make([]ruled, len(page.Entries))
 	for i, e := range page.Entries {
 		if i > 0 && e.Topic == entries[i-1].Topic {

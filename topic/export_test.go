@@ -16,7 +16,7 @@ func (h *Hub) Remains() (left []string) {
 		root := &s.index.root
 		note(len(s.index.literal)+len(root.children)+len(root.here)+len(root.deep) > 0, fmt.Sprintf("index of shard %d: %v", i, s.index))
 		note(len(s.members) > 0 || s.active.Load(), fmt.Sprintf("members of shard %d", i))
-		note(s.beats != (beats{}), fmt.Sprintf("heartbeats of shard %d", i))
+		note(s.beats.first != nil || s.beats.last != nil, fmt.Sprintf("heartbeats of shard %d", i))
 		for _, sub := range s.dirty[:cap(s.dirty)] {
 			note(sub != nil, fmt.Sprintf("a dirty subscriber of shard %d", i))
 		}

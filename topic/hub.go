@@ -198,8 +198,8 @@ func (h *Hub) After(text string) Start {
 // Subscribe makes a subscriber with the given selections.
 func (h *Hub) Subscribe(sink Sink, opts Options, selections ...Selection) *Subscriber {
 	opts.Signals = opts.Signals && opts.Form != nil
-	sub := &Subscriber{hub: h, sink: sink, opts: opts, state: sending, aside: &calm}
-	sub.shard = h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
+	shard := h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
+	sub := &Subscriber{shard: shard, sink: sink, opts: opts, state: sending, aside: &calm}
 	for _, sel := range selections {
 		h.count(sel.Patterns, 1)
 		sub.subscriptions = append(sub.subscriptions, newSubscription(sub, sel))

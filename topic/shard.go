@@ -63,7 +63,7 @@ const (
 )
 
 func newShard(h *Hub) *shard {
-	s := &shard{hub: h, wake: make(chan struct{}, 1), index: newIndex(), timer: time.NewTimer(time.Hour)}
+	s := &shard{hub: h, wake: make(chan struct{}, 1), index: newIndex(), beats: beats{began: time.Now()}, timer: time.NewTimer(time.Hour)}
 	s.timer.Stop()
 	return s
 }
@@ -157,6 +157,7 @@ func (s *shard) obey() {
 		case cmdUnsubscribe:
 			s.hurry(c.sub)
 			s.remove(c.sub, c.name)
+			c.sub.own()
 			c.sub.awaiting = append(c.sub.awaiting, c.done)
 			switch c.sub.state {
 			case live:
@@ -190,7 +191,7 @@ func (s *shard) join(sub *Subscriber) {
 		s.active.Store(true) // before the position is read: nothing falls between
 		s.next, s.end = s.hub.tail.position()
 	}
-	sub.member = len(s.members)
+	sub.member = int32(len(s.members))
 	s.members = append(s.members, sub)
 	sub.replays = true
 	for _, sn := range sub.subscriptions {
@@ -198,7 +199,7 @@ func (s *shard) join(sub *Subscriber) {
 		sub.again = sub.again || sn.behind(s.end)
 	}
 	if sub.opts.Signals && s.hub.interval > 0 {
-		sub.pingAt = time.Now().Add(s.hub.interval)
+		sub.pingAt = s.beats.clock(time.Now()) + s.hub.interval
 		s.beats.push(sub)
 	}
 	s.settle(sub)
@@ -265,7 +266,7 @@ func (sub *Subscriber) behind() bool { return sub.again || sub.drops || sub.miss
 func (s *shard) fix(sub *Subscriber) {
 	for _, sn := range sub.subscriptions {
 		if sn.cursor.Seq < s.end.Seq {
-			sn.cursor, sn.asked = Cursor{ID: s.end}, ""
+			sn.cursor, sn.beginning = Cursor{ID: s.end}, &begun
 		}
 	}
 }
@@ -308,7 +309,7 @@ func (s *shard) settle(sub *Subscriber) {
 func (s *shard) finishRead(r *catchUp) {
 	sub := r.sub
 	for i, sn := range r.subscriptions {
-		sn.cursor, sn.asked, sn.ended = r.interests[i].After, "", ID{}
+		sn.cursor, sn.beginning = r.interests[i].After, &begun
 		if sn.dropped != nil {
 			sn.dropped.read(r.droppedOf(i), r.end)
 		}
@@ -341,8 +342,8 @@ func (s *shard) finishRead(r *catchUp) {
 func (s *shard) over(sub *Subscriber) {
 	sub.state = finished
 	s.late.remove(sub)
-	sub.aside = &calm
 	sub.answer()
+	sub.aside = &calm
 }
 
 // visit takes one turn and reports whether there may be another.

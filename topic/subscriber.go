@@ -97,7 +97,6 @@ type Options struct {
 // A Subscriber is a cursor with a sink. Its methods may be called from any
 // goroutine but not from within Send.
 type Subscriber struct {
-	hub   *Hub
 	shard *shard
 	sink  Sink
 	opts  Options
@@ -106,15 +105,14 @@ type Subscriber struct {
 	subscriptions []*subscription
 	staged        uint64 // this turn's entries to send, one bit each
 	missed        uint64 // newest matching entry visited while not present; 0 if none
-	member        int    // index into shard.members
 	*aside               // never nil
 
-	pingAt           time.Time
-	earlier, laterOn *Subscriber // neighbours in the shard's order of pingAt
+	pingAt           time.Duration // on the shard's clock
+	earlier, laterOn *Subscriber   // neighbours in the shard's order of pingAt
 
-	awaiting []chan struct{} // Unsubscribe calls, until no batch is on its way
-	closed   chan struct{}   // made by Close, closed by the shard; nil after Leave
+	closed chan struct{} // made by Close, closed by the shard; nil after Leave
 
+	member   int32 // index into shard.members
 	state    state
 	again    bool // there is more to read from the log before it can be live
 	drops    bool // something was dropped that it is to be told of
@@ -126,18 +124,19 @@ type Subscriber struct {
 	leaving  bool // Leave or Close was called
 }
 
-// aside is what a subscriber needs while it rests or lags.
+// aside is what a subscriber needs while it rests, lags or is waited for.
 type aside struct {
-	rest         *rest   // until it is over, nothing is given
-	waiting      []ruled // to be given then
+	awaiting     []chan struct{} // Unsubscribe calls, until no batch is on its way
+	rest         *rest           // until it is over, nothing is given
+	waiting      []ruled         // to be given then
 	waitingBytes int
 	lag          lag
 }
 
-// calm is everybody's who neither rests nor lags. It is never written to.
+// calm is everybody's who does nothing of this. It is never written to.
 var calm aside
 
-// own gives the subscriber what it needs to rest or lag.
+// own gives the subscriber an aside that may be written to.
 func (sub *Subscriber) own() {
 	if sub.aside == &calm {
 		sub.aside = new(aside)
@@ -174,13 +173,21 @@ type subscription struct {
 	slots    []int // where each pattern stands in its bucket
 	// cursor is exact while the subscriber is not live. While it is live, the
 	// cursor is the shard's position, unless this one lies further on.
-	cursor  Cursor
-	asked   string   // of the cursor, until the first read
-	ended   ID       // the topic's end, if it lies at or before the cursor: to be read once more
-	opening []byte   // until it is sent
-	dropped *dropped // nil if nothing was
-	replays bool     // it has not been live since its Start: nothing is dropped
+	cursor     Cursor
+	*beginning          // never nil
+	dropped    *dropped // nil if nothing was
+	replays    bool     // it has not been live since its Start: nothing is dropped
 }
+
+// beginning is what a subscription needs until the first read.
+type beginning struct {
+	asked   string // of the cursor
+	ended   ID     // the topic's end, if it lies at or before the cursor: to be read once more
+	opening []byte // until it is sent
+}
+
+// begun is everybody's who has begun. It is never written to.
+var begun beginning
 
 func newSubscription(sub *Subscriber, sel Selection) *subscription {
 	s := &subscription{
@@ -189,14 +196,17 @@ func newSubscription(sub *Subscriber, sel Selection) *subscription {
 		patterns:   sel.Patterns,
 		slots:      make([]int, len(sel.Patterns)),
 		cursor:     sel.Start.Cursor,
-		asked:      sel.Start.Asked,
-		opening:    sel.Opening,
+		beginning:  &begun,
 		replays:    true,
 	}
+	b := beginning{asked: sel.Start.Asked, opening: sel.Opening}
 	if len(sel.Patterns) == 1 && sel.Patterns[0].Literal() {
-		if end, ok := sub.hub.log.Ended(sel.Patterns[0].String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
-			s.ended = end
+		if end, ok := sub.shard.hub.log.Ended(sel.Patterns[0].String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
+			b.ended = end
 		}
+	}
+	if b.asked != "" || b.ended.Seq != 0 || b.opening != nil {
+		s.beginning = &b
 	}
 	return s
 }
@@ -211,7 +221,7 @@ func (s *subscription) behind(end ID) bool {
 // Subscribe adds a selection, or replaces the one of the same name. Events
 // that were published after its Start was resolved will be sent.
 func (sub *Subscriber) Subscribe(sel Selection) {
-	sub.hub.count(sel.Patterns, 1)
+	sub.shard.hub.count(sel.Patterns, 1)
 	sub.shard.post(command{kind: cmdSubscribe, sub: sub, subscription: newSubscription(sub, sel)})
 }
 
@@ -245,12 +255,15 @@ func (sub *Subscriber) await(c command) {
 	sub.shard.post(c)
 	select {
 	case <-c.done:
-	case <-sub.hub.stopped:
+	case <-sub.shard.hub.stopped:
 	}
 }
 
 // answer lets the Unsubscribe calls return.
 func (sub *Subscriber) answer() {
+	if sub.awaiting == nil {
+		return // it may be everybody's
+	}
 	for _, done := range sub.awaiting {
 		close(done)
 	}
