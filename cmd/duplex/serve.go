@@ -141,6 +141,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		return errors.Join(err, s.Shutdown(ctx))
 	}
 	fmt.Fprint(out.err, banner(s.Addrs()))
+	go tidy(ctx) // ends with ctx, and so with the process
 	err = s.Run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 		out.note("%v", err) // a subscriber that takes nothing is no failure of a stop
