@@ -118,24 +118,126 @@ func TestStreamOfHTTP10(t *testing.T) {
 	s.wantConnections(t, 0)
 }
 
-// What a client sends while a stream lasts is not taken for a request.
+// A request that comes while a stream lasts is answered after it. But nobody
+// keeps much for that.
 func TestStreamWhoseClientTalks(t *testing.T) {
+	for _, much := range []bool{false, true} {
+		s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
+		p := s.dial(t)
+		p.ask("GET /topics/a?as=stream")
+		body := bufio.NewReader(p.answer().Body)
+		wantLine(t, body, "$ping")
+		if p.ask("GET /healthz"); much {
+			p.say(strings.Repeat("x", 1<<20))
+		}
+		s.publish(t, "/topics/a", "1")
+		wantLine(t, body, `"data":"1"`)
+		s.publish(t, "/topics/a?end", "2")
+		wantLine(t, body, `"data":"2"`)
+		wantLine(t, body, "$end")
+		if _, err := body.ReadByte(); err != io.EOF {
+			t.Error(err)
+		}
+		if !much {
+			p.wantAnswer(200)
+		} else if rest, err := io.ReadAll(p.Reader); err == nil && len(rest) > 300 { // the request may be answered, the rest is not
+			t.Errorf("%q", rest)
+		}
+	}
+}
+
+// A slow reader gets all that was written before the end, with the end.
+func TestSlowReaderGetsTheEnd(t *testing.T) {
+	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
+	big := strings.Repeat("x", 400_000)
+	for _, request := range []string{
+		"GET /topics/%s?as=stream HTTP/1.0\n" + host + "\n",
+		"GET /topics/%s?as=stream HTTP/1.1\n" + host + "Connection: close\n\n",
+	} {
+		topic := fmt.Sprint(len(request))
+		p := s.dial(t)
+		if err := p.Conn.(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
+			t.Fatal(err)
+		}
+		p.say(fmt.Sprintf(request, topic))
+		body := p.answer().Body
+		s.publish(t, "/topics/"+topic+"?end", big)
+		total := 0
+		for buf := make([]byte, 32<<10); ; time.Sleep(500 * time.Millisecond) { // slower than CloseTimeout
+			n, err := body.Read(buf)
+			if total += n; err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("after %d bytes: %v", total, err)
+			}
+		}
+		if total < len(big) {
+			t.Errorf("%d bytes", total)
+		}
+	}
+}
+
+// What comes behind a poll waits until its answer has left.
+func TestPipelinedBehindABigPage(t *testing.T) {
 	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
 	p := s.dial(t)
-	p.ask("GET /topics/a?as=stream")
-	body := bufio.NewReader(p.answer().Body)
-	wantLine(t, body, "$ping")
-	p.ask("DELETE /topics/a")
-	p.say(strings.Repeat("x", 1<<20))
-	s.publish(t, "/topics/a", "1")
-	wantLine(t, body, `"data":"1"`)
-	s.publish(t, "/topics/a?end", "2")
-	wantLine(t, body, `"data":"2"`)
-	wantLine(t, body, "$end")
-	if _, err := body.ReadByte(); err != io.EOF {
-		t.Error(err)
+	if err := p.Conn.(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
+		t.Fatal(err)
 	}
-	p.wantEnd()
+	p.ask("GET /topics/a?wait=50")
+	s.wantTaken(t, 1)
+	s.publish(t, "/topics/a", strings.Repeat("x", 1<<20))
+	p.ask("GET /healthz")
+	if page := p.wantAnswer(200); len(page) < 1<<20 {
+		t.Errorf("%d bytes", len(page))
+	}
+	p.wantAnswer(200)
+}
+
+// When the time to stop is over, what is left is cut.
+func TestShutdownCuts(t *testing.T) {
+	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
+	p := s.dial(t)
+	if err := p.Conn.(*net.TCPConn).SetReadBuffer(32 << 10); err != nil {
+		t.Fatal(err)
+	}
+	p.ask("GET /topics/a?as=stream")
+	conn, _, err := websocket.Dial(t.Context(), "ws://"+s.Addrs()[0].String()+"/topics/a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	for range 20 {
+		s.publish(t, "/topics/a", strings.Repeat("x", 1<<20))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.shutdown(ctx); err == nil {
+		t.Error("it was not noticed")
+	}
+	if n := s.view.Taken(); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	s.stop.Do(func() {}) // it was done
+}
+
+// A client may be gone while an unsubscribe waits for it.
+func TestUnsubscribeOfAClientThatIsGone(t *testing.T) {
+	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
+	for range 10 {
+		conn, _, err := websocket.Dial(t.Context(), "ws://"+s.Addrs()[0].String()+"/topics/a", &websocket.DialOptions{Subprotocols: []string{"duplex.v1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			s.publish(t, "/topics/a", strings.Repeat("x", 1<<20))
+		}
+		if err := conn.Write(t.Context(), websocket.Text, []byte(`{"op":"unsubscribe","topic":"a","ref":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		conn.CloseNow()
+	}
+	s.wantTaken(t, 0)
 }
 
 // wantTaken waits until so many connections are taken from net/http.

@@ -39,6 +39,9 @@ type catchUp struct {
 func newCatchUp(sub *Subscriber) *catchUp {
 	c := &catchUp{sub: sub, greet: sub.opts.Signals && !sub.greeted, ping: sub.pingOwed}
 	sub.pingOwed = false
+	if len(sub.openings) > 0 {
+		c.openings, sub.openings = sub.openings, nil
+	}
 	for i, sn := range sub.subscriptions {
 		in := Interest{Patterns: sn.patterns, After: sn.cursor}
 		if sn.ended.Seq != 0 {

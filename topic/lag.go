@@ -75,7 +75,7 @@ func (s *shard) lagged(sub *Subscriber, r *catchUp) {
 // caughtUp is called when a subscriber lacks nothing.
 func (s *shard) caughtUp(sub *Subscriber) {
 	s.late.remove(sub)
-	if sub.rest == nil && len(sub.waiting) == 0 && sub.awaiting == nil {
+	if sub.rest == nil && len(sub.waiting) == 0 && sub.awaiting == nil && sub.openings == nil {
 		sub.aside = &calm
 	}
 	if sub.replays {

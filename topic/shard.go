@@ -252,8 +252,14 @@ func (s *shard) remove(sub *Subscriber, name string) {
 	if i < 0 {
 		return
 	}
-	s.index.remove(sub.subscriptions[i])
-	s.hub.count(sub.subscriptions[i].patterns, -1)
+	sn := sub.subscriptions[i]
+	if sn.opening != nil {
+		sub.own()
+		sub.openings = append(sub.openings, sn.opening)
+		sub.again = true
+	}
+	s.index.remove(sn)
+	s.hub.count(sn.patterns, -1)
 	sub.subscriptions = slices.Delete(sub.subscriptions, i, i+1)
 }
 

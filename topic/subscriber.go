@@ -127,6 +127,7 @@ type Subscriber struct {
 // aside is what a subscriber needs while it rests, lags or is waited for.
 type aside struct {
 	awaiting     []chan struct{} // Unsubscribe calls, until no batch is on its way
+	openings     [][]byte        // of subscriptions that were removed before they were sent
 	rest         *rest           // until it is over, nothing is given
 	waiting      []ruled         // to be given then
 	waitingBytes int

@@ -4,8 +4,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-
-	"github.com/duplexhq/duplex/internal/poller"
 )
 
 // A Lease is how the HTTP server hears of a connection that the handler has
@@ -38,13 +36,21 @@ func (h *Handler) lease(w http.ResponseWriter, r *http.Request) (net.Conn, Lease
 // Shutdown does not know them any more.
 type connections struct {
 	mu       sync.Mutex
-	open     int                       // guarded by mu
-	resting  map[*poller.Conn]struct{} // those between two requests; guarded by mu
-	draining bool                      // guarded by mu
-	gone     chan struct{}             // closed when draining and none is open
+	open     int                // also those that are being taken; guarded by mu
+	taken    map[taken]struct{} // guarded by mu
+	draining bool               // guarded by mu
+	cutting  bool               // guarded by mu
+	gone     chan struct{}      // closed when draining and none is open
 }
 
-// enter counts one more, unless the server is stopping.
+// taken is a connection. Its methods do not block.
+type taken interface {
+	goAway() // if nothing is being answered on it
+	cut()
+}
+
+// enter counts one more, unless the server is stopping. Either leave or add
+// follows.
 func (c *connections) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,35 +61,39 @@ func (c *connections) enter() bool {
 	return true
 }
 
+// leave is for one that was not taken after all.
 func (c *connections) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.left()
+}
+
+// left counts one less. The caller holds mu.
+func (c *connections) left() {
 	c.open--
 	if c.draining && c.open == 0 {
 		close(c.gone)
 	}
 }
 
-// rest notes that a connection waits for its next request, unless the server
-// is stopping.
-func (c *connections) rest(conn *poller.Conn) bool {
+func (c *connections) add(t taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.draining {
-		return false
+	if c.taken == nil {
+		c.taken = make(map[taken]struct{})
 	}
-	if c.resting == nil {
-		c.resting = make(map[*poller.Conn]struct{})
+	c.taken[t] = struct{}{}
+	if c.cutting {
+		t.cut()
 	}
-	c.resting[conn] = struct{}{}
-	return true
 }
 
-// wake is for a connection that rests no more.
-func (c *connections) wake(conn *poller.Conn) {
+// remove is for one that has ended or was given back.
+func (c *connections) remove(t taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.resting, conn)
+	delete(c.taken, t)
+	c.left()
 }
 
 // count is how many there are.
@@ -93,8 +103,8 @@ func (c *connections) count() int {
 	return c.open
 }
 
-// drain lets nobody enter any more, and closes those that rest. The channel is
-// closed when all have left.
+// drain lets nobody enter any more, and has those go on which nothing is being
+// answered. The channel is closed when all have left.
 func (c *connections) drain() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,9 +114,19 @@ func (c *connections) drain() <-chan struct{} {
 		if c.open == 0 {
 			close(c.gone)
 		}
-		for conn := range c.resting {
-			conn.Close()
+		for t := range c.taken {
+			t.goAway()
 		}
 	}
 	return c.gone
+}
+
+// cut ends all that are left.
+func (c *connections) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cutting = true
+	for t := range c.taken {
+		t.cut()
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 	"github.com/duplexhq/duplex/websocket"
 )
 
@@ -55,6 +56,9 @@ type Options struct {
 	// AllowOrigins lists the other origins whose pages may use topics, as
 	// "https://example.com"; "*" allows all, without credentials.
 	AllowOrigins []string
+	// Presence records who is on topics. It is the caller's, who closes it after
+	// the handler's last request. If nil, nothing is recorded.
+	Presence *presence.Recorder
 	// Logger is told of faults of the server, of which clients are told
 	// nothing. Default: silent.
 	Logger *slog.Logger
@@ -123,11 +127,14 @@ func New(hub *topic.Hub, opts *Options) (*Handler, error) {
 // WebSockets, streams, held polls, and those that wait for their next request.
 func (h *Handler) Taken() int { return h.connections.count() }
 
+// cutTimeout is how long Shutdown waits for connections that it has cut.
+const cutTimeout = time.Second
+
 // Shutdown ends all subscribers of the hub in order: WebSockets are closed with
 // 1001, event streams end after "retry:", held polls are answered with their
 // cursor. It returns when the connections that the handler took from net/http are
-// gone, or with the context's cause. Requests that net/http still owns are
-// waited for by http.Server.Shutdown.
+// gone; when ctx is done first, it cuts them and returns the context's cause.
+// Requests that net/http still owns are waited for by http.Server.Shutdown.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.draining.Store(true)
 	gone := h.connections.drain()
@@ -136,6 +143,11 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	case <-gone:
 		return nil
 	case <-ctx.Done():
+		h.connections.cut()
+		select {
+		case <-gone:
+		case <-time.After(cutTimeout): // a log that blocks, maybe
+		}
 		return context.Cause(ctx)
 	}
 }

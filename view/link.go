@@ -7,6 +7,7 @@ import (
 
 	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 )
 
 // A link is a plain TCP connection that was taken from net/http. The poller
@@ -18,6 +19,7 @@ type link struct {
 	lease   Lease
 	conn    *poller.Conn
 	sub     *topic.Subscriber // nil before it subscribes and after it has left
+	visit   *presence.Visit   // until the answer is complete or the connection has ended
 	sent    atomic.Int64
 
 	reusable bool // for another request
@@ -31,31 +33,63 @@ type link struct {
 // sent.
 func (h *Handler) take(w http.ResponseWriter, r *http.Request, l *link, events poller.Handler, begin func()) bool {
 	conn, lease := h.lease(w, r)
-	if !poller.Adoptable(conn) || !h.connections.enter() {
+	spare, err := poller.Prepare(conn)
+	if err != nil {
 		return false
 	}
-	conn, stream, err := http.NewResponseController(w).Hijack()
+	if !h.connections.enter() {
+		spare.Release()
+		return false
+	}
+	_, stream, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		h.connections.leave()
+		spare.Release()
 		return false
 	}
 	// The rest of net/http's buffers is left behind.
-	early := make([]byte, stream.Reader.Buffered())
-	_, _ = io.ReadFull(stream.Reader, early) // it holds as many
+	buffered := make([]byte, stream.Reader.Buffered())
+	_, _ = io.ReadFull(stream.Reader, buffered) // it holds as many
 	l.handler, l.lease = h, lease
 	// After a body, whoever asked may send more of it than was read.
 	l.reusable = r.ProtoAtLeast(1, 1) && r.ContentLength == 0 && !r.Close && w.Header().Get("Connection") == ""
-	polled, err := poller.Adopt(conn, events, &h.limits, early)
-	if err != nil { // it is closed
+	if l.conn, err = spare.Adopt(events, &h.limits, buffered); err != nil { // it is closed
+		l.visit.End()
 		h.connections.leave()
 		lease.Over(0)
 		return true
 	}
-	l.conn = polled
-	polled.Do(begin)
-	_ = polled.Start() // if it has ended already, Closed says so
+	h.connections.add(l)
+	l.conn.Do(begin)
+	_ = l.conn.Start() // if it has ended already, Closed says so
 	return true
 }
+
+// early is what a client may send before it has its answer. Who sends more
+// cannot have the connection for another request.
+const early = 4 << 10
+
+// ahead takes what arrives before the answer is complete.
+func (l *link) ahead(p []byte) {
+	if !l.reusable || len(p) > early {
+		l.reusable = false // and what comes is dropped
+		return
+	}
+	l.conn.Pause(p)
+}
+
+// goAway ends the connection if it waits for its next request. What is being
+// answered, the hub ends.
+func (l *link) goAway() {
+	l.conn.Do(func() {
+		if l.resting {
+			l.rest()
+		}
+	})
+}
+
+// cut ends the connection at once.
+func (l *link) cut() { l.conn.Abort() }
 
 // write sends chunks, and reports whether the network has taken all that was
 // written. Else Drained follows. It may be called by any goroutine.
@@ -72,6 +106,7 @@ func (l *link) write(chunks ...[]byte) (taken bool) {
 // finish is for when the last byte of the answer was written.
 func (l *link) finish() {
 	l.leave()
+	l.visit.End()
 	l.resting = true
 	l.rest()
 }
@@ -84,7 +119,7 @@ func (l *link) rest() {
 	if pending, err := l.conn.Write(); pending > 0 && err == nil { // of nothing
 		return // Drained comes back
 	}
-	if !l.reusable || !l.handler.connections.rest(l.conn) {
+	if !l.reusable || l.handler.draining.Load() {
 		l.conn.Close()
 		return
 	}
@@ -95,6 +130,10 @@ func (l *link) rest() {
 // next gives the connection back to net/http with the first bytes of the next
 // request.
 func (l *link) next(p []byte) {
+	if pending, err := l.conn.Write(); pending > 0 && err == nil { // of nothing
+		l.conn.Pause(p) // until the answer has left
+		return
+	}
 	conn, err := l.conn.Detach(p)
 	if err != nil {
 		l.conn.Abort() // the process has no descriptor left, or the peer is gone
@@ -115,8 +154,8 @@ func (l *link) leave() {
 func (l *link) end() {
 	l.gone = true
 	l.leave()
-	l.handler.connections.wake(l.conn)
-	l.handler.connections.leave()
+	l.visit.End()
+	l.handler.connections.remove(l)
 }
 
 // Drained goes on.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 )
 
 // parkAfter is how long a poll is held by its handler before it leaves net/http:
@@ -26,13 +27,19 @@ func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) 
 	if err != nil {
 		return h.problem(r, err)
 	}
+	visit, problem := h.visitByPoll(rd)
+	if problem != nil {
+		return problem
+	}
+	defer func() { visit.End() }()
 	w.Header().Set("Preference-Applied", "wait="+strconv.FormatInt(int64(rd.wait/time.Second), 10))
 	until := time.Now().Add(rd.wait)
 	p, err := h.pageAfter(ctx, rd, start)
 	for held := rd.wait > 0; held && err == nil && p.empty(); {
 		at := topic.Start{Cursor: p.cursor, Asked: start.Asked}
-		woken := h.hold(w, r, rd, at, until)
+		woken := h.hold(w, r, rd, at, until, visit)
 		if woken.parked {
+			visit = nil // the link ends it
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -77,7 +84,7 @@ type woken struct {
 
 // hold waits until there is something after the cursor, the time is over, the
 // server stops or the client has closed its side, or the poll is parked.
-func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time) woken {
+func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time, visit *presence.Visit) woken {
 	sink := newHandoff()
 	sub := h.hub.Subscribe(sink, topic.Options{}, rd.selection(at))
 	defer sub.Close()
@@ -90,7 +97,7 @@ func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at t
 		case <-sink.filled:
 			return woken{held: sink.batch.End == nil, entries: sink.batch.Entries}
 		case <-park.C:
-			if h.park(w, r, rd, at, until) {
+			if h.park(w, r, rd, at, until, visit) {
 				return woken{parked: true}
 			}
 		case <-timeout.C:
@@ -114,12 +121,12 @@ type heldPoll struct {
 }
 
 // park lets the poller hold a request that was not answered. It reports false
-// if it cannot.
-func (h *Handler) park(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time) bool {
+// if it cannot; else the visit is the link's.
+func (h *Handler) park(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time, visit *presence.Visit) bool {
 	if !r.ProtoAtLeast(1, 1) || r.ContentLength != 0 || r.Close || w.Header().Get("Connection") != "" {
 		return false // the connection is not to be used again, or holds a body: net/http knows how
 	}
-	p := &heldPoll{method: r.Method, url: r.URL, header: maps.Clone(w.Header()), rd: rd, at: at, until: until}
+	p := &heldPoll{link: link{visit: visit}, method: r.Method, url: r.URL, header: maps.Clone(w.Header()), rd: rd, at: at, until: until}
 	return h.take(w, r, &p.link, p, p.hold)
 }
 
@@ -146,6 +153,9 @@ func (p *heldPoll) wake(told []*topic.Entry) {
 	}
 	p.answered = true
 	p.leave()
+	if !p.reusable {
+		p.header.Set("Connection", "close")
+	}
 	go p.answer(told) // ends when the answer is written; the connection counts until then
 }
 
@@ -178,7 +188,7 @@ func (p *heldPoll) response(page *page, err error) []byte {
 	response := http.Response{
 		StatusCode: a.status, ProtoMajor: 1, ProtoMinor: 1, Request: r,
 		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()),
-		Close: p.handler.draining.Load(),
+		Close: p.handler.draining.Load() || p.header.Get("Connection") != "",
 	}
 	var b bytes.Buffer
 	_ = response.Write(&b) // a bytes.Buffer takes everything
@@ -187,12 +197,16 @@ func (p *heldPoll) response(page *page, err error) []byte {
 
 // HalfClosed answers who has closed his side with an empty page: he may still
 // read.
-func (p *heldPoll) HalfClosed(*poller.Conn) {
+func (p *heldPoll) HalfClosed(*poller.Conn) (goOn bool) {
+	p.reusable = false
 	if !p.answered {
 		p.answered = true
-		p.reusable = false
+		p.header.Set("Connection", "close")
 		p.write(p.response(&page{cursor: p.at.Cursor}, nil))
+		return false
 	}
+	pending, _ := p.conn.Write() // of nothing
+	return !p.resting || pending > 0
 }
 
 // Data is the next request. While this one is not answered, it waits.
@@ -201,7 +215,7 @@ func (p *heldPoll) Data(_ *poller.Conn, data []byte) {
 		p.next(data)
 		return
 	}
-	p.conn.Pause(data)
+	p.ahead(data)
 }
 
 // kept is an answer that is written elsewhere.

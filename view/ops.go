@@ -104,15 +104,21 @@ func (o *ops) subscribe(op op) *Problem {
 		return problemOf(err)
 	}
 	name := pattern.String()
-	o.forget(name)
-	if len(o.multi.names) >= o.handler.opts.MaxSubscriptions {
+	if len(o.multi.names) >= o.handler.opts.MaxSubscriptions && !slices.Contains(o.multi.names, name) {
 		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.multi.names))+" subscriptions already.")
 	}
 	patterns := []topic.Pattern{pattern}
+	if problem := o.handler.checkPresence(patterns); problem != nil {
+		return problem
+	}
 	start, err := o.handler.start(context.Background(), patterns, "", op.after)
 	if err != nil {
 		return (*session)(o).problem(op.topic, err)
 	}
+	if err := join(o.visit, patterns); err != nil {
+		return problemOf(err)
+	}
+	o.forget(name)
 	sel := topic.Selection{Name: name, Patterns: patterns, Start: start}
 	if op.ref != nil {
 		// By way of the hub: a client takes what follows for the subscription's.
@@ -125,6 +131,7 @@ func (o *ops) subscribe(op op) *Problem {
 
 func (o *ops) unsubscribe(op op) {
 	o.forget(op.topic)
+	o.visit.Leave(op.topic)
 	o.confirm(op.ref, "")
 }
 

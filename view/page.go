@@ -77,6 +77,7 @@ func (h *Handler) headPage(ctx context.Context, rd *reading) (*page, error) {
 
 // start resolves where a subscription begins (PROTOCOL.md §5.2).
 func (h *Handler) start(ctx context.Context, patterns []topic.Pattern, lastEventID, after string) (topic.Start, error) {
+	lastEventID, after = strings.Clone(lastEventID), strings.Clone(after) // which may outlive the request
 	switch {
 	case lastEventID != "":
 		return h.hub.After(lastEventID), nil

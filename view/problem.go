@@ -13,6 +13,7 @@ import (
 
 	"github.com/duplexhq/duplex/internal/jsonscan"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 )
 
 // A Problem is why a request or an op is refused (RFC 9457, PROTOCOL.md §9).
@@ -41,6 +42,7 @@ var problems = map[string]struct {
 	"too-many-subscriptions": {400, "More subscriptions than one request or connection may have"},
 	"system-topic":           {403, "The topic belongs to the system"},
 	"origin-refused":         {403, "Pages of that origin may not do this"},
+	"presence-off":           {404, "Who is on this topic is not recorded"},
 	"not-found":              {404, "There is nothing at this path"},
 	"method-not-allowed":     {405, "The path does not take this method"},
 	"not-acceptable":         {406, "Nothing that is offered is acceptable"},
@@ -93,6 +95,9 @@ func problemOf(err error) *Problem {
 	if e, ok := errors.AsType[*topic.TypeError](err); ok {
 		return newProblem("bad-event-type", detailOf(e))
 	}
+	if e, ok := errors.AsType[*presence.MemberError](err); ok {
+		return newProblem("bad-parameter", e.Error()[len("presence: "):])
+	}
 	if e, ok := errors.AsType[*jsonscan.SyntaxError](err); ok {
 		return newProblem("bad-json", "byte "+strconv.Itoa(e.Offset)+": "+e.Reason)
 	}
@@ -112,6 +117,8 @@ func problemOf(err error) *Problem {
 		return newProblem("limit-reached", "there are as many topics as --max-topics allows")
 	case errors.Is(err, topic.ErrTooManyKeys):
 		return newProblem("limit-reached", "as many idempotency keys are remembered as --max-keys allows")
+	case errors.Is(err, presence.ErrTooManyMembers):
+		return newProblem("limit-reached", "there are as many members as --max-members allows")
 	case errors.Is(err, topic.ErrTooSlow):
 		return newProblem("too-slow", "more than --max-lag-bytes or --max-lag-time allows")
 	case errors.Is(err, topic.ErrClosed):

@@ -31,7 +31,7 @@ func (h *Handler) target(r *http.Request) (target, *Problem) {
 	if err != nil {
 		return target{}, newProblem("bad-topic", detailOf(err))
 	}
-	pattern, err := topic.ParsePattern(name)
+	pattern, err := topic.ParsePattern(strings.Clone(name)) // which may outlive the request
 	if err != nil {
 		return target{}, problemOf(err)
 	}
@@ -64,6 +64,7 @@ type reading struct {
 	limit       int
 	wait        time.Duration // of a longpoll
 	envelope    bool
+	member      string     // who is on the topics; "" is the connection itself
 	from        string     // of the list
 	query       url.Values // the URL's, for links
 }
@@ -92,6 +93,12 @@ func (h *Handler) parseReading(r *http.Request, t target, body url.Values) (*rea
 	}
 	if len(rd.patterns) == 0 && body != nil {
 		return nil, newProblem("bad-parameter", "there is no topic")
+	}
+	if problem = h.checkPresence(rd.patterns); problem != nil {
+		return nil, problem
+	}
+	if rd.member, problem = parseMember(query); problem != nil {
+		return nil, problem
 	}
 	if rd.envelope, problem = flag(query, "envelope"); problem != nil {
 		return nil, problem
@@ -134,7 +141,7 @@ func (h *Handler) patterns(t target, lists ...[]string) ([]topic.Pattern, *Probl
 	seen := make(map[topic.Pattern]bool)
 	for _, list := range lists {
 		for _, name := range list {
-			pattern, err := topic.ParsePattern(name)
+			pattern, err := topic.ParsePattern(strings.Clone(name)) // which may outlive the request
 			if err != nil {
 				return nil, problemOf(err)
 			}

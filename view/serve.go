@@ -86,6 +86,9 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, t target, body ur
 	if len(rd.patterns) == 0 {
 		return h.topics(w, r, rd)
 	}
+	if name, ok := rd.attended(); ok {
+		return h.attendance(w, r, rd, name)
+	}
 	return h.poll(w, r, rd)
 }
 

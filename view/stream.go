@@ -51,6 +51,11 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 		w.WriteHeader(http.StatusNoContent) // the only thing that stops an EventSource
 		return nil
 	}
+	visit, problem := h.visit(rd)
+	if problem != nil {
+		return problem
+	}
+	defer func() { visit.End() }()
 	header := w.Header()
 	header.Set("Content-Type", f.media)
 	header.Set("Cache-Control", "no-store, no-transform")
@@ -62,7 +67,8 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 		return nil // the client is gone
 	}
 	opts := topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic(), Join: true}
-	if h.followPolled(w, r, f, opts, rd.selection(start)) {
+	if h.followPolled(w, r, f, opts, rd.selection(start), visit) {
+		visit = nil // the link ends it
 		return nil
 	}
 	sink := newHandoff()

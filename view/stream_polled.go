@@ -3,9 +3,11 @@ package view
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 )
 
 // A polledStream is an answer that never ends by itself on a link: what the hub
@@ -18,9 +20,9 @@ type polledStream struct {
 }
 
 // followPolled lets the poller send an answer whose header has left. It reports
-// false if it cannot.
-func (h *Handler) followPolled(w http.ResponseWriter, r *http.Request, f follower, opts topic.Options, selection topic.Selection) bool {
-	s := &polledStream{chunked: r.ProtoAtLeast(1, 1), retries: f.retries}
+// false if it cannot; else the visit is the link's.
+func (h *Handler) followPolled(w http.ResponseWriter, r *http.Request, f follower, opts topic.Options, selection topic.Selection, visit *presence.Visit) bool {
+	s := &polledStream{link: link{visit: visit}, chunked: r.ProtoAtLeast(1, 1), retries: f.retries}
 	if s.chunked {
 		opts.Form = chunkedForms[f.form]
 	}
@@ -61,27 +63,30 @@ func (s *polledStream) close(why error) {
 	s.finish()
 }
 
-// Data is of no use while the stream lasts. Whoever sends it all the same
-// cannot have the connection for another request.
+// Data is the next request. It waits for the end of the stream.
 func (s *polledStream) Data(_ *poller.Conn, p []byte) {
-	if s.resting && s.reusable {
+	if s.resting {
 		s.next(p)
 		return
 	}
-	s.reusable = false
+	s.ahead(p)
 }
 
 // HalfClosed is the end: the client is gone.
-func (s *polledStream) HalfClosed(*poller.Conn) {}
+func (s *polledStream) HalfClosed(*poller.Conn) bool { return false }
 
 // watch has the alarm ring so often that a peer that is out of reach is noticed
 // within one and a half intervals of $ping: the next one goes out to it within
 // one, and two alarms lie within half of one.
 func (s *polledStream) watch() {
-	if interval := s.handler.opts.Ping; interval > 0 {
-		s.conn.SetAlarm(interval / 4)
+	if s.handler.opts.Ping > 0 {
+		s.conn.SetAlarm(s.patience())
 	}
 }
+
+// patience is the time between two alarms. A packet that is lost is sent again
+// within a second or two.
+func (s *polledStream) patience() time.Duration { return max(s.handler.opts.Ping/4, 2*time.Second) }
 
 // Alarm ends the stream of a peer whose system has acknowledged nothing since
 // the last alarm, although it should have.
@@ -90,7 +95,7 @@ func (s *polledStream) Alarm(*poller.Conn) {
 		return
 	}
 	all, last := s.conn.Acknowledged()
-	if !all && s.silent && last > s.handler.opts.Ping/5 { // alarms are not exact
+	if !all && s.silent && last > s.patience()*4/5 { // alarms are not exact
 		s.conn.Abort()
 		return
 	}

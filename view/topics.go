@@ -58,7 +58,7 @@ func (h *Handler) listPage(ctx context.Context, rd *reading) (list []listed, nex
 	}
 	if len(infos) > rd.limit {
 		infos = infos[:rd.limit]
-		next = nextTopics(rd.query, infos[len(infos)-1].Topic)
+		next = nextFrom(rd.query, infos[len(infos)-1].Topic)
 	}
 	list = make([]listed, len(infos))
 	for i, info := range infos {
@@ -95,9 +95,9 @@ func (h *Handler) listTopics(ctx context.Context, from string, limit int) ([]top
 	}
 }
 
-// nextTopics is the request's query, going on after a topic. A slash needs no
+// nextFrom is the request's query, going on after a name. A slash needs no
 // escape in a query (RFC 3986 §3.4), and is easier to read without.
-func nextTopics(query url.Values, last string) string {
+func nextFrom(query url.Values, last string) string {
 	next := url.Values{"from": {last}}
 	for name, values := range query {
 		if name != "from" {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 	"github.com/duplexhq/duplex/websocket"
 )
 
@@ -57,10 +58,16 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 		return handshakeProblem(refusal)
 	case !rd.topicPath && handshake.Subprotocol == "":
 		return newProblem("bad-handshake", "this URL needs the subprotocol "+subprotocol)
-	case !h.connections.enter():
+	}
+	visit, problem := h.visit(rd)
+	if problem != nil {
+		return problem
+	}
+	if !h.connections.enter() {
+		visit.End()
 		return newProblem("shutting-down", "")
 	}
-	s := &session{handler: h, greeted: make(chan struct{})}
+	s := &session{handler: h, visit: visit, greeted: make(chan struct{})}
 	_, s.lease = h.lease(w, r)
 	server := h.raw
 	if handshake.Subprotocol != "" {
@@ -79,11 +86,12 @@ type session struct {
 	lease   Lease
 	conn    *websocket.EventConn
 	sub     *topic.Subscriber
-	topic   string        // what messages are published to; without duplex.v1
-	multi   *multiple     // duplex.v1; else nil
-	refused bool          // what the client has sent was a reason to close; the reader's
-	sent    atomic.Int64  // bytes
-	greeted chan struct{} // closed when the first batch was sent; nil then
+	visit   *presence.Visit // until it is over
+	topic   string          // what messages are published to; without duplex.v1
+	multi   *multiple       // duplex.v1; else nil
+	refused bool            // what the client has sent was a reason to close; the reader's
+	sent    atomic.Int64    // bytes
+	greeted chan struct{}   // closed when the first batch was sent; nil then
 }
 
 // multiple is what duplex.v1 needs besides. It belongs to who reads.
@@ -121,6 +129,7 @@ func (sessions) Open(c *websocket.EventConn, r *http.Request) {
 func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
 	s.conn = c
 	c.SetValue(s)
+	s.handler.connections.add(s)
 	c.SetReadIdle(s.handler.opts.Ping + s.handler.opts.Ping/2)
 	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true, Join: true}
 	var selections []topic.Selection
@@ -173,9 +182,16 @@ func (sessions) Close(c *websocket.EventConn, _ error) {
 
 // over is for a connection that has ended.
 func (s *session) over() {
-	s.handler.connections.leave()
+	s.visit.End()
+	s.handler.connections.remove(s)
 	s.lease.Over(s.sent.Load())
 }
+
+// goAway is the hub's business.
+func (s *session) goAway() {}
+
+// cut ends the connection at once.
+func (s *session) cut() { s.conn.CloseNow() }
 
 // Send is the hub's.
 func (s *session) Send(b topic.Batch) bool {
@@ -184,7 +200,7 @@ func (s *session) Send(b topic.Batch) bool {
 		size += len(c)
 	}
 	s.sent.Add(int64(size))
-	taken, _ := s.conn.Offer(b.Chunks...) // an error shows in the end of the connection
+	taken, err := s.conn.Offer(b.Chunks...)
 	if b.End != nil {
 		s.close(s.closingFor(b.End))
 	}
@@ -192,7 +208,7 @@ func (s *session) Send(b topic.Batch) bool {
 		close(s.greeted)
 		s.greeted = nil
 	}
-	return taken
+	return taken || err != nil // of a connection that has ended, nothing is kept
 }
 
 // Cut is the hub's.

@@ -249,7 +249,7 @@ func (e *events) Drained(*poller.Conn) {
 }
 
 // HalfClosed changes nothing: without a close frame, it is the end.
-func (e *events) HalfClosed(*poller.Conn) {}
+func (e *events) HalfClosed(*poller.Conn) bool { return false }
 
 // Closed is the end.
 func (e *events) Closed(_ *poller.Conn, err error) {
@@ -262,7 +262,12 @@ func (e *events) Closed(_ *poller.Conn, err error) {
 	if c.over = true; c.duties != nil {
 		close(c.duties.done)
 	}
+	owed := c.offered && !c.told
+	c.offered = false
 	c.mu.Unlock()
+	if owed {
+		c.server.drained(c) // a message that is being handled may wait for it
+	}
 	switch {
 	case !c.isLastWord(false):
 	case c.server.options.Inline:
@@ -319,10 +324,16 @@ func (e *events) Alarm(*poller.Conn) {
 	c.alarm = 0
 	now := time.Now()
 	if d := c.duties; d != nil && c.state == eventClosing {
-		if !now.Before(d.closeBy) {
-			c.abort(c.err)
-		} else {
+		pending, _ := c.polled.Write() // of nothing
+		switch {
+		case now.Before(d.closeBy):
 			c.wake(d.closeBy)
+		case pending > 0: // the peer has not been asked yet; WriteTimeout bounds it
+			d.closeBy = now.Add(c.server.options.CloseTimeout)
+			c.wake(d.closeBy)
+		default:
+			c.state = eventEnded
+			c.polled.Close() // the peer may still be reading what the kernel has
 		}
 	}
 	if c.server.options.Keepalive.Interval > 0 && c.state == eventOpen {

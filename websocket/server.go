@@ -31,7 +31,8 @@ type DrainHandler interface {
 	Handler
 
 	// Drained says that the network has taken everything, after an [EventConn].Offer of which it
-	// did not take all at once. It comes after Open and before Close, but may run beside Message.
+	// did not take all at once, or that it never will, as the connection has ended. It comes after
+	// Open and before Close, but may run beside Message.
 	// It must not block.
 	Drained(c *EventConn)
 }

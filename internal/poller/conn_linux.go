@@ -119,7 +119,7 @@ func (c *Conn) SetAlarm(d time.Duration) {
 func (c *Conn) Do(f func()) { c.loop.post(command{kind: cmdDo, do: f}) }
 
 // Close ends the connection in order: what is pending is sent, then FIN, and
-// the peer's FIN is awaited, for at most Limits.CloseTimeout. What arrives
+// then the peer's FIN is awaited, for at most Limits.CloseTimeout. What arrives
 // meanwhile is dropped. It returns at once; the handler's Closed follows.
 func (c *Conn) Close() {
 	c.mu.Lock()
@@ -192,8 +192,7 @@ func (c *Conn) addr(of func(fd int) (unix.Sockaddr, error)) netip.AddrPort {
 
 // beginClose forbids writes. The caller holds mu, and lets the loop settle.
 func (c *Conn) beginClose(cause error) {
-	c.state = closing
-	c.ending = &ending{cause, c.loop.poller.tick() + ticks(c.limits.closeTimeout())}
+	c.state, c.ending = closing, &ending{cause: cause}
 }
 
 // abort lets the loop reset the connection. The caller holds mu.

@@ -15,7 +15,7 @@ type hooks struct {
 	data    func(c *poller.Conn, p []byte)
 	drained func(c *poller.Conn)
 	alarm   func(c *poller.Conn)
-	half    func(c *poller.Conn)
+	half    func(c *poller.Conn) bool
 	closed  func(c *poller.Conn, err error)
 }
 
@@ -37,11 +37,7 @@ func (h *hooks) Alarm(c *poller.Conn) {
 	}
 }
 
-func (h *hooks) HalfClosed(c *poller.Conn) {
-	if h.half != nil {
-		h.half(c)
-	}
-}
+func (h *hooks) HalfClosed(c *poller.Conn) bool { return h.half != nil && h.half(c) }
 
 func (h *hooks) Closed(c *poller.Conn, err error) {
 	if h.closed != nil {

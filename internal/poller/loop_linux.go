@@ -380,11 +380,9 @@ func (l *loop) read(c *Conn) {
 			return
 		case n == 0:
 			c.eof = true
-			if c.isOpen() {
-				c.handler.HalfClosed(c)
-			}
+			goOn := c.isOpen() && c.handler.HalfClosed(c)
 			c.mu.Lock()
-			if c.state == open { // what is pending may still be wanted: FIN ends one direction only
+			if c.state == open && !goOn { // what is pending may still be wanted: FIN ends one direction only
 				c.beginClose(io.EOF)
 			}
 			c.mu.Unlock()

@@ -21,6 +21,18 @@ func Adoptable(net.Conn) bool { return false }
 // Adopt fails, and leaves the connection alone.
 func Adopt(net.Conn, Handler, *Limits, []byte) (*Conn, error) { return nil, errors.ErrUnsupported }
 
+// Prepare fails.
+func Prepare(net.Conn) (*Spare, error) { return nil, errors.ErrUnsupported }
+
+// Spare exists on Linux only: nobody can have one.
+type Spare struct{}
+
+// Release does nothing.
+func (*Spare) Release() {}
+
+// Adopt fails.
+func (*Spare) Adopt(Handler, *Limits, []byte) (*Conn, error) { return nil, errors.ErrUnsupported }
+
 // Close does nothing.
 func (*Poller) Close() {}
 

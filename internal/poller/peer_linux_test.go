@@ -11,19 +11,61 @@ import (
 	"github.com/duplexhq/duplex/internal/poller"
 )
 
-// Who has closed his side may still read what is written because of that.
+// Who has closed his side may still read: what is written because of that, or
+// later.
 func TestHalfClosed(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		closed, over := closing()
+		h := &hooks{closed: closed, half: func(c *poller.Conn) bool {
+			farewell := func() { _, _ = c.Write([]byte("farewell")) }
+			if !later {
+				farewell()
+			} else {
+				go func() { farewell(); c.Close() }()
+			}
+			return later
+		}}
+		_, client := adopt(t, newPoller(t, 1), h, nil)
+		if err := client.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(client); string(got) != "farewell" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+		if err := <-over; later && err != net.ErrClosed || !later && err != io.EOF {
+			t.Error(err)
+		}
+	}
+}
+
+// What the kernel has for a peer is not taken back from it when the time for
+// its FIN is over.
+func TestCloseLeavesTheRestToTheKernel(t *testing.T) {
 	closed, over := closing()
-	h := &hooks{closed: closed, half: func(c *poller.Conn) { _, _ = c.Write([]byte("farewell")) }}
-	_, client := adopt(t, newPoller(t, 1), h, nil)
-	if err := client.CloseWrite(); err != nil {
+	limits := &poller.Limits{CloseTimeout: 100 * time.Millisecond, SendBuffer: 256 << 10}
+	c, client := adopt(t, newPoller(t, 1), &hooks{closed: closed}, limits)
+	if err := client.SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := io.ReadAll(client); string(got) != "farewell" || err != nil {
-		t.Errorf("%q, %v", got, err)
+	const size = 1 << 20
+	if _, err := c.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
 	}
-	if err := <-over; err != io.EOF {
-		t.Error(err)
+	c.Close()
+	// It takes longer than CloseTimeout, but moves.
+	buf, total, ended := make([]byte, 32<<10), 0, over
+	for {
+		n, err := client.Read(buf)
+		if total += n; err != nil {
+			if err != io.EOF || total != size {
+				t.Errorf("%d bytes, %v", total, err)
+			}
+			break
+		}
+		if total > size*3/4 && ended != nil {
+			<-ended // the rest is the kernel's alone
+			ended = nil
+		}
 	}
 }
 

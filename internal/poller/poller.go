@@ -16,8 +16,10 @@ type Handler interface {
 	// Alarm says that the time set by SetAlarm is over.
 	Alarm(c *Conn)
 	// HalfClosed says that the peer will send nothing more. What is written
-	// before it returns is still sent. Then the connection ends as by Close.
-	HalfClosed(c *Conn)
+	// before it returns is still sent. Then the connection ends as by Close,
+	// unless HalfClosed returns true: there is more to say before Close is
+	// called.
+	HalfClosed(c *Conn) (goOn bool)
 	// Closed says that the connection is over, and is the last call. The error
 	// is net.ErrClosed after Close, Abort or Poller.Close; io.EOF if the peer
 	// ended it in order; ErrIdle or ErrStalled; or what the kernel said.
@@ -33,8 +35,9 @@ type Limits struct {
 	// go on with a byte now and then. Zero is 30 s, negative is no limit.
 	WriteTimeout time.Duration
 
-	// CloseTimeout is how long Close waits for what is pending to be sent and
-	// for the peer to close its side. Zero or less is 5 s.
+	// CloseTimeout is how long Close waits for the peer to close its side, once
+	// what was pending is sent, for which WriteTimeout holds. Then the kernel
+	// goes on alone with what it still has for the peer. Zero or less is 5 s.
 	CloseTimeout time.Duration
 
 	// MaxPending bounds the bytes that are kept for a slow peer: a Write that

@@ -78,6 +78,18 @@ func Adopt(conn net.Conn, h Handler, limits *Limits, early []byte) (*Conn, error
 	return p.Adopt(conn, h, limits, early)
 }
 
+// Prepare is [Poller.Prepare] of the shared poller.
+func Prepare(conn net.Conn) (*Spare, error) {
+	if !Adoptable(conn) {
+		return nil, unsupported(conn)
+	}
+	p, err := shared()
+	if err != nil {
+		return nil, err
+	}
+	return p.Prepare(conn)
+}
+
 func unsupported(conn net.Conn) error {
 	return fmt.Errorf("poller: %T: %w", conn, errors.ErrUnsupported)
 }
@@ -91,42 +103,71 @@ func unsupported(conn net.Conn) error {
 // The bytes in early were read from conn by someone else. They are the first
 // that Data is given, and belong to the poller. Nil limits are the defaults.
 func (p *Poller) Adopt(conn net.Conn, h Handler, limits *Limits, early []byte) (*Conn, error) {
-	var tcp *net.TCPConn
+	spare, err := p.Prepare(conn)
+	if err != nil {
+		if Adoptable(conn) {
+			conn.Close()
+		}
+		return nil, err
+	}
+	return spare.Adopt(h, limits, early)
+}
+
+// A Spare is what it takes to adopt a connection: Adopt or Release it.
+type Spare struct {
+	poller *Poller
+	conn   *net.TCPConn
+	early  []byte // that the connection would have given first
+	fd     int
+}
+
+// Prepare gets what Adopt needs, and leaves the connection as it is: for who
+// can still do without, if the process has no descriptor left.
+func (p *Poller) Prepare(conn net.Conn) (*Spare, error) {
+	s := &Spare{poller: p}
 	switch conn := conn.(type) {
 	case *net.TCPConn:
-		tcp = conn
+		s.conn = conn
 	case *replay:
-		tcp, early = conn.TCPConn, append(early, conn.early...)
+		s.conn, s.early = conn.TCPConn, conn.early
 	default:
 		return nil, unsupported(conn)
 	}
-	// net registered tcp's descriptor with the runtime, which cannot be
-	// undone but by closing it: so the poller goes on with a duplicate.
-	// O_NONBLOCK belongs to what both share.
-	defer tcp.Close()
 	if p.closed.Load() {
 		return nil, net.ErrClosed
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := s.conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	var fd int
+	// net registered the descriptor with the runtime, which cannot be undone
+	// but by closing it: so the poller goes on with a duplicate. O_NONBLOCK
+	// belongs to what both share.
 	var failure error
 	if err := raw.Control(func(of uintptr) {
-		fd, failure = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0)
+		s.fd, failure = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0)
 	}); err != nil {
 		return nil, err
 	}
 	if failure != nil {
 		return nil, fmt.Errorf("poller: duplicate: %w", failure)
 	}
+	return s, nil
+}
+
+// Release leaves the connection to whoever has it.
+func (s *Spare) Release() { _ = unix.Close(s.fd) } // no data behind it: nothing to lose
+
+// Adopt is [Poller.Adopt] of the connection.
+func (s *Spare) Adopt(h Handler, limits *Limits, early []byte) (*Conn, error) {
+	defer s.conn.Close()
 	if limits != nil && limits.SendBuffer > 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, limits.SendBuffer); err != nil {
-			return nil, errors.Join(fmt.Errorf("poller: SO_SNDBUF: %w", err), unix.Close(fd))
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, limits.SendBuffer); err != nil {
+			return nil, errors.Join(fmt.Errorf("poller: SO_SNDBUF: %w", err), unix.Close(s.fd))
 		}
 	}
-	c := &Conn{loop: p.idlest(), handler: h, limits: limits, fd: int32(fd), paused: true}
+	early = append(early, s.early...)
+	c := &Conn{loop: s.poller.idlest(), handler: h, limits: limits, fd: int32(s.fd), paused: true}
 	if len(early) > 0 {
 		c.unread = new(early)
 	}

@@ -1,9 +1,6 @@
 package poller
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // watch looks at the connections whose tick has come, and limits the next wait
 // to the tick of the next ones.
@@ -30,8 +27,7 @@ func (l *loop) judge(c *Conn) {
 	stalled, closeBy, idle := c.timeLimits()
 	switch {
 	case reached(closeBy, l.now):
-		l.fail(c, net.ErrClosed)
-		l.settle(c)
+		l.release(c)
 	case reached(stalled, l.now):
 		l.fail(c, ErrStalled)
 		l.settle(c)

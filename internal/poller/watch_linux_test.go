@@ -20,7 +20,7 @@ type recorder struct {
 func (r *recorder) Data(_ *Conn, p []byte)    { r.data += len(p) }
 func (r *recorder) Drained(*Conn)             {}
 func (r *recorder) Alarm(*Conn)               { r.alarms++ }
-func (r *recorder) HalfClosed(*Conn)          {}
+func (r *recorder) HalfClosed(*Conn) bool     { return false }
 func (r *recorder) Closed(_ *Conn, err error) { r.closed = append(r.closed, err) }
 
 // over tells the error of the end, if it has come.

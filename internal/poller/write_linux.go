@@ -131,6 +131,7 @@ func (c *Conn) forgetBacklog() {
 func (c *Conn) finishWrites() {
 	if c.state == closing && c.backlog == nil && !c.shut {
 		c.shut = true
+		c.ending.by = c.loop.poller.tick() + ticks(c.limits.closeTimeout())
 		// ENOTCONN after a reset: the loop receives it.
 		_ = unix.Shutdown(int(c.fd), syscall.SHUT_WR)
 	}

@@ -26,16 +26,25 @@ func (l *Log) Append(ctx context.Context, name string, drafts []topic.Draft, key
 		return topic.ID{}, err
 	}
 	if t == lead {
-		var few [groupAppends]*pending
-		most := groupAppends
-		if l.opts.Fsync {
-			most = syncGroupAppends
-		}
-		group := l.queue.group(few[:0], most)
-		l.appendGroup(group)
-		l.queue.finish(group, p)
+		l.lead(p)
 	}
 	return p.id, p.err
+}
+
+// lead appends the next group, as p, which is in it, has come to lead it.
+func (l *Log) lead(p *pending) {
+	var few [groupAppends]*pending
+	most := groupAppends
+	if l.opts.Fsync || l.remote != nil {
+		most = syncGroupAppends
+	}
+	group := l.queue.group(few[:0], most)
+	if l.remote == nil {
+		l.appendGroup(group)
+	} else {
+		l.appendShared(group)
+	}
+	l.queue.finish(group, p)
 }
 
 // appendGroup appends all that it can of the group, in its order. Only the
@@ -71,6 +80,11 @@ func (l *Log) admit(group []*pending, now int64) (admitted int) {
 	var ending map[string]bool // topics that the group makes, and whether it ends them
 	var using map[keyName]*pending
 	for _, p := range group {
+		if len(p.drafts) == 0 { // a tick
+			p.admitted = true
+			admitted++
+			continue
+		}
 		keyed := p.key.Value != "" && x.window > 0
 		if keyed {
 			if r := x.keys.find(p.topic, p.key.Value, now); r != nil {

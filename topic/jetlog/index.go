@@ -25,6 +25,7 @@ type index struct {
 	front      uint64 // no event up to here is left
 	bytes      int64  // that count to retainBytes
 	clock      uint64 // the loss clock
+	shared     *chain // nil if the stream is this log's own
 	newestLost uint64 // of any topic
 	losses     lossNode
 	keys       keys
@@ -177,7 +178,9 @@ func (x *index) removeAt(t *topicLog, i int) {
 		x.bytes -= cost(int(it.size))
 	}
 	if !superseded {
-		x.clock = max(x.clock+1, x.end)
+		if x.shared == nil { // else the messages say it
+			x.clock = max(x.clock+1, x.end)
+		}
 		x.newestLost = max(x.newestLost, seq)
 		x.lose(t, seq)
 	}
@@ -254,7 +257,9 @@ func (x *index) oldestOf(a *age) *item {
 
 // missing notes that entries up to seq were lost of topics that nobody knows.
 func (x *index) missing(seq uint64) {
-	x.clock = max(x.clock+1, x.end, seq)
+	if x.shared == nil {
+		x.clock = max(x.clock+1, x.end, seq)
+	}
 	x.newestLost = max(x.newestLost, seq)
 	for _, p := range x.policies {
 		p.forgotten = loss{max(p.forgotten.seq, seq), x.clock}

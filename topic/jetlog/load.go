@@ -151,7 +151,7 @@ func (l *Log) unreadable(ctx context.Context, err error) error {
 	if err != nil {
 		return err
 	}
-	if missing.number&^carriedBit < state.first {
+	if missing.number&^carriedBit < state.first && l.remote == nil {
 		return nil
 	}
 	l.mu.Lock()

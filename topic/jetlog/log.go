@@ -16,6 +16,7 @@ type Log struct {
 	opts   Options
 	epochs []epoch // the newest is the last
 	store  store
+	remote *remote            // the way to a stream that other nodes use, too; nil for an embedded one
 	old    store              // entries that were carried out of the way; see Log.reclaim
 	closer func(l *Log) error // of what the store is in
 	// subjects says that messages which hold events of one topic go to its own
@@ -75,6 +76,13 @@ func newEpoch() uint64 {
 
 // newLog makes a log of an index that is up to date with the store.
 func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
+	l := idleLog(opts, s, old, x, epochs)
+	l.wg.Go(l.sweep)
+	return l
+}
+
+// idleLog makes a log without its goroutines.
+func idleLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
 	l := &Log{
 		opts:     opts,
 		store:    s,
@@ -88,13 +96,15 @@ func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
 		closing:  make(chan struct{}),
 	}
 	l.queue.idle.L = &l.queue.mu
-	l.wg.Go(l.sweep)
 	return l
 }
 
 // Close stops the log. What was appended is on the disk when it returns.
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
+		if l.remote != nil {
+			l.remote.leave()
+		}
 		l.queue.close()
 		l.mu.Lock()
 		l.closed = true
@@ -119,8 +129,15 @@ func (l *Log) End() topic.ID {
 }
 
 // Knows reports whether the cursor is of this log, and neither it nor what it
-// was told of lies in the future.
+// was told of lies in the future. A cursor that another node has given may be
+// ahead of this one: then Knows waits until this one has come as far as the
+// stream. If it cannot find that out in catchUpPatience, the cursor counts as
+// known; to Read with it gives ErrUnavailable then.
 func (l *Log) Knows(c topic.Cursor) bool {
+	return l.knows(c) || l.remote != nil && (l.remote.catchUp() != nil || l.knows(c))
+}
+
+func (l *Log) knows(c topic.Cursor) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	end := l.index.end
@@ -163,7 +180,7 @@ func (l *Log) rlock() error {
 			l.mu.RUnlock()
 			return topic.ErrClosed
 		}
-		if time.Now().UnixNano() < l.index.expires() {
+		if l.remote != nil || time.Now().UnixNano() < l.index.expires() {
 			return nil
 		}
 		l.mu.RUnlock()
@@ -178,6 +195,36 @@ func (l *Log) expireSome() bool {
 	return !l.closed && l.index.expire(time.Now().UnixNano())
 }
 
+// Ready returns why nothing can be appended now, or nil: ErrUnavailable, which
+// passes, ErrFailed, which does not, or topic.ErrClosed.
+func (l *Log) Ready() error {
+	l.mu.RLock()
+	closed, failed := l.closed, l.failed
+	l.mu.RUnlock()
+	switch {
+	case closed:
+		return topic.ErrClosed
+	case failed != nil:
+		return failed
+	case l.remote != nil:
+		return l.remote.unavailable(0)
+	}
+	return nil
+}
+
+// messages returns the number of the newest message.
+func (l *Log) messages() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.index.message
+}
+
+func (l *Log) isFailed() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.failed
+}
+
 // fail notes that nothing can be appended any more.
 func (l *Log) fail(why error) error {
 	l.mu.Lock()
@@ -189,7 +236,8 @@ func (l *Log) fail(why error) error {
 	return l.failed
 }
 
-// ErrFailed says that the store has not said whether it has stored something,
-// and that the log takes nothing more, lest the order be broken. It still can
-// be read. Open it anew to find out.
+// ErrFailed says that the log takes nothing more, lest the order be broken:
+// the store has not said whether it has stored something, or an external stream
+// is not what it was. What is there still can be read. Open the log anew to find
+// out.
 var ErrFailed = errors.New("jetlog: the log takes no more events until it is opened anew")

@@ -27,12 +27,25 @@ import (
 //	    media   for otherMedia only
 //	    data
 //
+// A message of a stream that several nodes share begins with sharedVersion.
+// Between the time and the appends it has
+//
+//	id          8 bytes, little endian: of the message
+//	before      8 bytes: the id of the message before it
+//	after       number of the message before it
+//	epoch       of its entries
+//	clock       the loss clock, once the message is part of the log
+//
+// It may hold no append, and is part of the log only if after is right: else
+// its author has not known all that came before it (follow.go).
+//
 // A message of the store of old entries begins with carriedVersion. Then come,
 // until its end, messages of the form above, each with its length before it:
 // one for each entry, as these need not be consecutive.
 const (
 	formatVersion  = 1
 	carriedVersion = 2
+	sharedVersion  = 3
 
 	flagKey    = 1
 	flagUnkept = 2 // ephemeral: the entries have had their numbers, and are gone
@@ -52,6 +65,23 @@ func appendHeader(dst []byte, first uint64, nanos int64) []byte {
 	dst = append(dst, formatVersion)
 	dst = binary.AppendUvarint(dst, first)
 	return binary.LittleEndian.AppendUint64(dst, uint64(nanos))
+}
+
+// A link is what a message of a shared stream says of the stream.
+type link struct {
+	id, before          uint64
+	after, epoch, clock uint64
+}
+
+// appendSharedHeader appends the start of a message of a shared stream.
+func appendSharedHeader(dst []byte, first uint64, nanos int64, k link) []byte {
+	dst = appendHeader(dst, first, nanos)
+	dst[0] = sharedVersion
+	dst = binary.LittleEndian.AppendUint64(dst, k.id)
+	dst = binary.LittleEndian.AppendUint64(dst, k.before)
+	dst = binary.AppendUvarint(dst, k.after)
+	dst = binary.AppendUvarint(dst, k.epoch)
+	return binary.AppendUvarint(dst, k.clock)
 }
 
 // appendAppend appends one append to a message.
@@ -104,10 +134,12 @@ func appendText[T string | []byte](dst []byte, s T) []byte {
 
 // message reads a message. What it gives aliases the bytes that it reads.
 type message struct {
-	first uint64
-	nanos int64
-	rest  []byte
-	err   error
+	first  uint64
+	nanos  int64
+	shared bool // it has a link
+	link   link
+	rest   []byte
+	err    error
 }
 
 // readCarried reads a message of the store of old entries.
@@ -141,12 +173,16 @@ type appended struct {
 
 func readMessage(b []byte) message {
 	m := message{rest: b}
-	if version := m.take(1); m.err == nil && version[0] != formatVersion {
-		m.err = errMessage
+	if version := m.take(1); m.err == nil {
+		m.shared = version[0] == sharedVersion
+		if !m.shared && version[0] != formatVersion {
+			m.fail()
+		}
 	}
 	m.first = m.number()
-	if b := m.take(8); m.err == nil {
-		m.nanos = int64(binary.LittleEndian.Uint64(b))
+	m.nanos = int64(m.fixed())
+	if m.shared {
+		m.link = link{id: m.fixed(), before: m.fixed(), after: m.number(), epoch: m.number(), clock: m.number()}
 	}
 	return m
 }
@@ -221,6 +257,15 @@ func (m *message) number() uint64 {
 	}
 	m.rest = m.rest[size:]
 	return n
+}
+
+// fixed reads a number of 8 bytes.
+func (m *message) fixed() uint64 {
+	b := m.take(8)
+	if m.err != nil {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b)
 }
 
 func (m *message) take(n int) []byte {

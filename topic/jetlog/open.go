@@ -29,8 +29,15 @@ const (
 // the log was not closed before; see Options.Progress. Close must be called.
 //
 // Errors are ErrLocked, ErrVersion, and what the system says of the directory.
+//
+// With Options.NATS the log is in a stream of an external server, and nothing
+// in the data directory. Then errors are ErrUnavailable, ErrVersion, and what
+// the server says.
 func Open(opts *Options) (l *Log, err error) {
 	o := opts.withDefaults()
+	if o.NATS != nil {
+		return openShared(&o)
+	}
 	if o.SyncInterval < 0 {
 		return nil, fmt.Errorf("jetlog: a sync interval of %v", o.SyncInterval)
 	}

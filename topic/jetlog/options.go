@@ -24,6 +24,12 @@ type Options struct {
 	// Appends that are made at the same time share one sync.
 	Fsync bool
 
+	// NATS, if it is not nil, has the events in a stream of an external server
+	// or cluster, which several logs on several machines may use at the same
+	// time: what one of them appends, all have. Dir, SyncInterval and Fsync do
+	// not matter then. What follows must be the same for all of them.
+	NATS *NATS
+
 	// RetainEvents is how many events each topic keeps. If zero, 100,000; if
 	// negative, there is no such limit.
 	RetainEvents int

@@ -12,7 +12,7 @@ import (
 // but a sync costs the same for any number.
 const (
 	groupAppends     = 64
-	syncGroupAppends = 256      // with Options.Fsync
+	syncGroupAppends = 256      // with Options.Fsync or Options.NATS
 	groupBytes       = 32 << 10 // of data; one append may exceed it
 )
 

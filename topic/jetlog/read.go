@@ -49,7 +49,13 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 	var few [4]reading
 	readings := few[:0]
 	for _, in := range interests {
-		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: l.Knows(in.After)}
+		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: l.knows(in.After)}
+		if !r.known && l.remote != nil && in.After.Epoch != 0 { // another node may be ahead of this one
+			if err := l.remote.catchUp(); err != nil {
+				return topic.Page{}, nil, err
+			}
+			r.known = l.knows(in.After)
+		}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
 		}

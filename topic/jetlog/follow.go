@@ -1,0 +1,219 @@
+package jetlog
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// Several nodes may write to one stream. What the log holds is what the stream
+// says, to all of them alike:
+//
+// A node writes a message only when it knows all messages before it. So it
+// knows which keys are in use, which topics were ended, and which number comes
+// next; it says in the message which one it has seen last, and has the stream
+// refuse the message if another one has come meanwhile. Should the stream store
+// it all the same, then the number in it is not that of the message before, and
+// all nodes leave it out.
+//
+// Retention goes by the messages, too: by the times that are in them, never by
+// a node's own clock, and the loss clock is what the messages say it is. So a
+// cursor that was told of losses by one node has been told of the same losses
+// on any other.
+
+// A chain is what an index knows of a stream that several nodes share.
+type chain struct {
+	last   uint64 // the id of the newest message
+	nanos  int64  // its time; times do not go back
+	epochs []epoch
+}
+
+// errDiverged says that the stream is not the one that this node has followed.
+var errDiverged = errors.New("jetlog: the stream is not what it was: its end was lost, or somebody else has changed it")
+
+// follow makes the next message of a shared stream part of the index. It calls
+// see, unless that is nil, with each entry, and the earlier one that it
+// supersedes, or 0. It reports whether the message counts.
+func (x *index) follow(number uint64, b []byte, see func(m *message, seq uint64, name string, d *topic.Draft, earlier uint64)) (counts bool, err error) {
+	c := x.shared
+	m := readMessage(b)
+	if m.err == nil && !m.shared {
+		m.err = errMessage
+	}
+	if m.err != nil {
+		return false, fmt.Errorf("message %d: %w", number, m.err)
+	}
+	next := number == x.message+1
+	switch {
+	case next && m.link.before != c.last:
+		return false, fmt.Errorf("message %d: %w", number, errDiverged)
+	case m.link.after != number-1:
+		x.message, c.last = number, m.link.id
+		return false, nil
+	case m.first <= x.end, next && m.first != x.end+1, m.link.clock < x.clock, m.link.epoch == 0:
+		return false, fmt.Errorf("message %d: %w", number, errDiverged)
+	}
+	if n := len(c.epochs); n == 0 || c.epochs[n-1].number != m.link.epoch {
+		c.epochs = append(c.epochs, epoch{m.link.epoch, m.first})
+	}
+	x.clock = m.link.clock
+	if m.first > x.end+1 { // what was before is no longer there
+		x.missing(m.first - 1)
+		x.end = m.first - 1
+	}
+	for x.expire(m.nanos) {
+	}
+	x.message, c.last, c.nanos = number, m.link.id, m.nanos
+	var a appended
+	for seq := m.first; m.next(&a); seq = x.end + 1 {
+		t, name := x.topics[string(a.topic)], ""
+		if t != nil {
+			name = t.name
+		} else {
+			name = string(a.topic)
+		}
+		if a.unkept > 0 {
+			x.end = seq + uint64(a.unkept) - 1
+		}
+		for i := range a.drafts {
+			var earlier uint64
+			t, earlier = x.append(t, name, &a.drafts[i], seq+uint64(i), number, m.nanos)
+			if see != nil {
+				see(&m, seq+uint64(i), name, &a.drafts[i], earlier)
+			}
+		}
+		x.remember(name, a.key, seq, number, m.nanos)
+	}
+	if m.err != nil {
+		return false, fmt.Errorf("message %d: %w", number, m.err)
+	}
+	x.bound()
+	return true, nil
+}
+
+// errHole says that a message comes too early: those before it are missing.
+var errHole = errors.New("jetlog: messages are missing")
+
+// follow makes a message of a shared stream part of the log, if it is the next
+// one. An earlier one is part of it already. After any error but errHole the log
+// cannot go on.
+func (l *Log) follow(number uint64, b []byte) error {
+	l.applying.Lock()
+	defer l.applying.Unlock()
+	switch at := l.messages(); {
+	case number <= at:
+		return nil
+	case number > at+1:
+		return errHole
+	}
+	var entries []*topic.Entry
+	l.mu.Lock()
+	counts, err := l.index.follow(number, b, func(m *message, seq uint64, name string, d *topic.Draft, earlier uint64) {
+		e := m.entry(l.id(seq), name, *d)
+		entries = append(entries, e)
+		l.tail.push(entries[len(entries)-1:])
+		if e := l.tail.entry(earlier); e != nil {
+			e.Supersede()
+		}
+	})
+	if err == nil && len(l.index.shared.epochs) > len(l.epochs) {
+		err = fmt.Errorf("message %d begins an epoch: %w", number, errDiverged)
+	}
+	id := l.index.shared.last
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if l.watcher != nil && len(entries) > 0 {
+		l.watcher(entries)
+	}
+	l.remote.change(func() {
+		if counts && id == l.remote.wanted {
+			l.remote.arrived = true
+		}
+	})
+	return nil
+}
+
+// appendShared appends the group to a stream that other nodes write to, too.
+// Only the queue's leader calls it.
+func (l *Log) appendShared(group []*pending) {
+	for {
+		err := l.Ready()
+		if errors.Is(err, ErrUnavailable) {
+			err = l.remote.unavailable(l.remote.patience)
+		}
+		stored := false
+		if err == nil {
+			stored, err = l.attempt(group)
+		}
+		switch {
+		case err == nil && !stored:
+			for _, p := range group {
+				p.admitted, p.same, p.id, p.err = false, nil, topic.ID{}, nil
+			}
+			continue
+		case err != nil:
+			for _, p := range group {
+				if p.admitted || p.id.Epoch == 0 && p.err == nil {
+					p.id, p.err = topic.ID{}, err
+				}
+			}
+			return
+		}
+		for _, p := range group {
+			switch {
+			case p.admitted:
+				p.id = l.id(p.first)
+			case p.same != nil:
+				p.id, p.err = p.same.id, p.same.err
+			}
+		}
+		return
+	}
+}
+
+// attempt admits the group by all that this node knows, and stores it unless
+// another node comes first.
+func (l *Log) attempt(group []*pending) (stored bool, err error) {
+	l.mu.RLock()
+	x, c := l.index, l.index.shared
+	nanos := max(time.Now().UnixNano(), c.nanos)
+	admitted := l.admit(group, nanos)
+	k := link{id: rand.Uint64(), before: c.last, after: x.message, epoch: l.epochs[len(l.epochs)-1].number}
+	first, clock, overdue := x.end+1, x.clock, x.overdue(nanos)
+	l.mu.RUnlock()
+	if admitted < len(group) && overdue {
+		// What is over age may stand in the way: it goes first.
+		for _, p := range group {
+			p.admitted = false
+		}
+		admitted = 0
+	} else if admitted == 0 {
+		return true, nil
+	}
+	var body []byte
+	seq := first
+	for _, p := range group {
+		if p.admitted {
+			p.first = seq
+			if len(p.drafts) > 0 { // else it is a tick
+				body = appendAppend(body, p.topic, p.drafts, p.key)
+			}
+			seq += uint64(len(p.drafts))
+		}
+	}
+	k.clock = max(clock+1, seq-1)
+	message := append(appendSharedHeader(make([]byte, 0, len(body)+64), first, nanos, k), body...)
+	stored, err = l.remote.publish(k.after, k.id, message)
+	return stored && admitted > 0, err
+}
+
+// overdue reports whether there is something over age.
+func (x *index) overdue(nanos int64) bool {
+	k := x.keys.oldest
+	return nanos >= x.expires() || k != nil && nanos >= k.expires
+}

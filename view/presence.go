@@ -1,0 +1,112 @@
+package view
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
+)
+
+// visit puts the connection of a request on the topics that it names (PROTOCOL.md
+// §14.1). Nobody is on a topic by a pattern.
+func (h *Handler) visit(rd *reading) (*presence.Visit, *Problem) {
+	visit := h.opts.Presence.Visit(rd.member)
+	if err := join(visit, rd.patterns); err != nil {
+		visit.End()
+		return nil, problemOf(err)
+	}
+	return visit, nil
+}
+
+func join(visit *presence.Visit, patterns []topic.Pattern) error {
+	for _, p := range patterns {
+		if !p.Literal() {
+			continue
+		}
+		if err := visit.Join(p.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visitByPoll is visit for a long-poll: only a name tells that the next one is
+// the same member's.
+func (h *Handler) visitByPoll(rd *reading) (*presence.Visit, *Problem) {
+	if rd.member == "" || rd.wait == 0 {
+		return nil, nil
+	}
+	return h.visit(rd)
+}
+
+// parseMember reads the name of the member that the request is of.
+func parseMember(query url.Values) (string, *Problem) {
+	if !query.Has("member") {
+		return "", nil
+	}
+	name := query.Get("member")
+	if err := presence.CheckMember(name); err != nil {
+		return "", problemOf(err)
+	}
+	return name, nil
+}
+
+// checkPresence refuses to read who is on a topic if that is not recorded.
+func (h *Handler) checkPresence(patterns []topic.Pattern) *Problem {
+	for _, p := range patterns {
+		of, ok := presence.Of(p.String())
+		if ok && (h.opts.Presence == nil || p.Literal() && !h.opts.Presence.Records(of)) {
+			return newProblem("presence-off", "--presence PATTERN has it recorded")
+		}
+	}
+	return nil
+}
+
+// attended returns the topic whose members a poll asks for. One with a cursor
+// asks for joins and leaves, as of any topic.
+func (rd *reading) attended() (name string, ok bool) {
+	if !rd.oneTopic() || rd.hasCursor() {
+		return "", false
+	}
+	return presence.Of(rd.patterns[0].String())
+}
+
+// attendance answers a poll with who is on a topic (PROTOCOL.md §14.2).
+func (h *Handler) attendance(w http.ResponseWriter, r *http.Request, rd *reading, name string) *Problem {
+	count, problem := flag(rd.query, "count")
+	if problem != nil {
+		return problem
+	}
+	snapshot := h.opts.Presence.Snapshot(name, rd.from, rd.limit)
+	p := &page{cursor: snapshot.Cursor}
+	if r.Method != http.MethodPost && h.unchanged(r, rd) {
+		setPageHeader(w.Header(), r, rd, p)
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	answer := struct {
+		Members []presence.Member `json:"members,omitzero"`
+		Count   int               `json:"count"`
+		Cursor  string            `json:"cursor"`
+		More    *bool             `json:"more,omitempty"`
+		Next    string            `json:"next,omitempty"`
+	}{Count: snapshot.Count, Cursor: snapshot.Cursor.String()}
+	if !count {
+		answer.Members = make([]presence.Member, len(snapshot.Members))
+		for i, name := range snapshot.Members {
+			answer.Members[i].Member = name
+		}
+		answer.More = &snapshot.More
+		if snapshot.More {
+			answer.Next = nextFrom(rd.query, snapshot.Members[len(snapshot.Members)-1])
+		}
+	}
+	body := marshal(answer)
+	w.Header()["Content-Type"] = isJSON
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	setPageHeader(w.Header(), r, rd, p)
+	_, _ = w.Write(body) // an error means that the client is gone
+	return nil
+}
