@@ -91,7 +91,9 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			batch.Chunks = append(batch.Chunks, b)
 		}
 	}
+	told := false
 	tell := func(g Gap, asked string) (goOn bool) {
+		told = true
 		c.counts.Gaps++
 		if opts.EndAtGap {
 			c.send(Batch{End: &GapError{g.Oldest}})
@@ -104,7 +106,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		}
 		return true
 	}
-	for _, g := range page.Gaps {
+	for _, g := range append(page.Gaps, c.lost(page)...) {
 		asked := c.subscriptions[g.Interest].asked
 		if asked == "" {
 			asked = c.interests[g.Interest].After.String()
@@ -119,7 +121,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			return
 		}
 	}
-	if c.greet && len(page.Gaps)+len(gaps) == 0 || c.ping {
+	if c.greet && !told || c.ping {
 		signal(pingSignal(c.common(), c.sub.shard.hub.pingData))
 	}
 	for i := range c.interests {
@@ -156,6 +158,24 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		return
 	}
 	c.send(batch)
+}
+
+// lost returns the gaps of those who lack more than the log knows of.
+func (c *catchUp) lost(page Page) (gaps []Gap) {
+	for i, sn := range c.subscriptions {
+		if !sn.lost || slices.ContainsFunc(page.Gaps, func(g Gap) bool { return g.Interest == i }) {
+			continue
+		}
+		g := Gap{Interest: i, Cursor: c.interests[i].After}
+		first := slices.IndexFunc(page.Entries, func(e *Entry) bool {
+			return e.ID.Seq > g.Cursor.Seq && slices.ContainsFunc(sn.patterns, func(p Pattern) bool { return p.Match(e.Topic) })
+		})
+		if first >= 0 {
+			g.Oldest = page.Entries[first].ID
+		}
+		gaps = append(gaps, g)
+	}
+	return gaps
 }
 
 // choose returns what of a page is to be given, and the gaps of what is not.

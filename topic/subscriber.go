@@ -61,6 +61,9 @@ func (e *GapError) Error() string {
 type Start struct {
 	Cursor Cursor
 	Asked  string // the cursor's text as the client gave it, for its $gap
+	// Lost says that more than the log knows of is lost after the cursor: there
+	// is a gap in any case.
+	Lost bool
 }
 
 // Selection is what one subscription reads: some topics and patterns, and
@@ -185,6 +188,7 @@ type beginning struct {
 	asked   string // of the cursor
 	ended   ID     // the topic's end, if it lies at or before the cursor: to be read once more
 	opening []byte // until it is sent
+	lost    bool   // what lies after the cursor, although the log has no gap
 }
 
 // begun is everybody's who has begun. It is never written to.
@@ -200,13 +204,13 @@ func newSubscription(sub *Subscriber, sel Selection) *subscription {
 		beginning:  &begun,
 		replays:    true,
 	}
-	b := beginning{asked: sel.Start.Asked, opening: sel.Opening}
+	b := beginning{asked: sel.Start.Asked, opening: sel.Opening, lost: sel.Start.Lost}
 	if len(sel.Patterns) == 1 && sel.Patterns[0].Literal() {
 		if end, ok := sub.shard.hub.log.Ended(sel.Patterns[0].String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
 			b.ended = end
 		}
 	}
-	if b.asked != "" || b.ended.Seq != 0 || b.opening != nil {
+	if b.asked != "" || b.ended.Seq != 0 || b.opening != nil || b.lost {
 		s.beginning = &b
 	}
 	return s
@@ -216,7 +220,7 @@ func newSubscription(sub *Subscriber, sel Selection) *subscription {
 // shard at position end will not visit: in the log, or its opening. A loss
 // clock is left behind by reading to the end of the log.
 func (s *subscription) behind(end ID) bool {
-	return s.cursor.Epoch == 0 || s.cursor.Seq < end.Seq || s.cursor.Told != 0 || s.ended.Seq != 0 || s.opening != nil
+	return s.cursor.Epoch == 0 || s.cursor.Seq < end.Seq || s.cursor.Told != 0 || s.ended.Seq != 0 || s.opening != nil || s.lost
 }
 
 // Subscribe adds a selection, or replaces the one of the same name. Events

@@ -80,13 +80,13 @@ func (h *Handler) start(ctx context.Context, patterns []topic.Pattern, lastEvent
 	lastEventID, after = strings.Clone(lastEventID), strings.Clone(after) // which may outlive the request
 	switch {
 	case lastEventID != "":
-		return h.hub.After(lastEventID), nil
+		return h.after(patterns, lastEventID), nil
 	case after == "" || after == "now":
 		return h.hub.Now(), nil
 	case after == "earliest":
 		return h.hub.Earliest(ctx, patterns)
 	}
-	return h.hub.After(after), nil
+	return h.after(patterns, after), nil
 }
 
 // atEnd reports whether the request is for one topic that has ended at or
@@ -150,6 +150,12 @@ func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start)
 			p.gap = &read.Gaps[0]
 			at, told = p.gap.Cursor, p.gap.Cursor.Told
 		}
+		if start.Lost && p.gap == nil {
+			p.gap = &topic.Gap{Cursor: at}
+			if len(read.Entries) > 0 {
+				p.gap.Oldest = read.Entries[0].ID
+			}
+		}
 		for _, e := range read.Entries {
 			if e.IsEnd() {
 				continue
@@ -178,8 +184,8 @@ func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start)
 // good if only other topics moved.
 func (h *Handler) unchanged(r *http.Request, rd *reading) bool {
 	for tag := range entityTags(r.Header.Values("If-None-Match")) {
-		start := h.hub.After(tag)
-		if start.Cursor.Epoch != 0 && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
+		start := h.after(rd.patterns, tag)
+		if start.Cursor.Epoch != 0 && !start.Lost && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package view
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/duplexhq/duplex/topic"
@@ -62,6 +63,16 @@ func (h *Handler) checkPresence(patterns []topic.Pattern) *Problem {
 		}
 	}
 	return nil
+}
+
+// after is Hub.After, which does not know what of joins and leaves is lost.
+func (h *Handler) after(patterns []topic.Pattern, cursor string) topic.Start {
+	start := h.hub.After(cursor)
+	start.Lost = h.opts.Presence.Lost(start.Cursor) && slices.ContainsFunc(patterns, func(p topic.Pattern) bool {
+		_, ok := presence.Of(p.String())
+		return ok
+	})
+	return start
 }
 
 // attended returns the topic whose members a poll asks for. One with a cursor

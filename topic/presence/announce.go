@@ -135,13 +135,10 @@ func (r *Recorder) append(a *announcement) error {
 }
 
 // apply puts into the table what the event has told. Meanwhile some may have
-// come back or gone: then they are among those that have changed.
+// gone, who are then among those that have changed, or come back.
 func (a *announcement) apply(r *Recorder) {
 	for _, m := range a.joins {
 		m.announced = true
-		if !m.present() {
-			r.change(m)
-		}
 	}
 	for _, m := range a.leaves {
 		m.announced = false

@@ -12,6 +12,9 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
+// beginnings is the topic of an event for each recorder that began.
+const beginnings = "$presence"
+
 // Prefix and the name of a topic make the topic of its joins and leaves.
 const Prefix = "$presence/"
 

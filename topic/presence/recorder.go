@@ -43,6 +43,7 @@ const (
 // records nothing. Its methods may be called at the same time.
 type Recorder struct {
 	log        topic.Log
+	began      topic.ID // the end of the log when nobody was on any topic
 	patterns   []topic.Pattern
 	grace      time.Duration
 	maxMembers int
@@ -105,12 +106,29 @@ func New(log topic.Log, opts *Options) (*Recorder, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Recorder{
-		log: log, patterns: slices.Clone(o.Patterns), grace: max(o.Grace, 0), maxMembers: o.MaxMembers, logger: o.Logger,
+		log: log, began: begin(log, o.Logger), patterns: slices.Clone(o.Patterns), grace: max(o.Grace, 0), maxMembers: o.MaxMembers, logger: o.Logger,
 		topics: make(map[string]*attendance), wake: make(chan struct{}, 1),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.running.Go(r.run) // Ends, and is joined, by Close.
 	return r, nil
+}
+
+// begin returns a place in the log that lies after all cursors from before: the
+// end may be one of them. If the log takes no event now, it is the end: then who
+// has that cursor is not told of a gap.
+func begin(log topic.Log, logger *slog.Logger) topic.ID {
+	end := log.End()
+	if end.Seq == 0 {
+		return end // nobody was ever announced
+	}
+	draft := topic.Draft{Type: TypePresence, Media: "application/json", Kind: topic.JSON, Data: []byte(`{"began":true}`)}
+	id, err := log.Append(context.Background(), beginnings, []topic.Draft{draft}, topic.Key{})
+	if err != nil {
+		logger.Error("the beginning of presence is not in the log", "error", err)
+		return end
+	}
+	return id
 }
 
 // Close stops the announcements. What is not announced yet is not.
@@ -126,6 +144,13 @@ func (r *Recorder) Close() {
 func (r *Recorder) Records(name string) bool {
 	return r != nil && len(Prefix)+len(name) <= topic.MaxNameBytes &&
 		slices.ContainsFunc(r.patterns, func(p topic.Pattern) bool { return p.Match(name) })
+}
+
+// Lost reports whether who has read the joins and leaves up to the cursor lacks
+// some that were never told: a table ends with its recorder, and nobody tells
+// that all have left.
+func (r *Recorder) Lost(after topic.Cursor) bool {
+	return r != nil && after.Epoch != 0 && after.Seq < r.began.Seq
 }
 
 // A Snapshot is a page of a table.
