@@ -12,7 +12,8 @@ var errNothing = errors.New("jetlog: append of nothing")
 
 // Append stores the drafts as entries of the topic. When the context is done
 // it returns at once; then the entries may or may not be stored. More than
-// MaxAppendBytes are refused.
+// MaxAppendBytes are refused; on an external server, more than a message of it
+// may take.
 func (l *Log) Append(ctx context.Context, name string, drafts []topic.Draft, key topic.Key) (topic.ID, error) {
 	if len(drafts) == 0 {
 		return topic.ID{}, errNothing

@@ -1,6 +1,8 @@
 // Package jetlog is the log on NATS JetStream: what it has acknowledged
 // outlives its process. [Open] runs a NATS server inside the process, which
-// listens nowhere and keeps its streams in a data directory.
+// listens nowhere and keeps its streams in a data directory; or it uses an
+// external server, together with other nodes. What is said here is of the former,
+// up to the last section.
 //
 // # What is where
 //
@@ -45,9 +47,38 @@
 //
 // # Several nodes
 //
-// This package does not speak to an external NATS yet. What then differs: an
-// id is the stream's own number, as several nodes append; a message holds one
-// append on the subject of its topic (subject.go), so that a node receives only
-// what its subscribers want; and Nats-Msg-Id carries the idempotency key. What
-// is published goes through JetStream's API here, too.
+// With Options.NATS the stream is one of an external server or cluster, and any
+// number of logs, on any number of machines, are one log: what one of them
+// appends, all have, with the same ids and in the same order. Each has the whole
+// index and the tail in its own memory, and nothing on its own disk.
+//
+// A message holds a group of appends here, too, and is stored only if its author
+// knew all messages before it (follow.go). If another node came first, the group
+// is decided anew by what that one has brought: keys, ends and limits are exact,
+// however many nodes there are, and need no memory of the server. Whether a
+// message counts is in the message and its place; so all nodes see the same,
+// whatever the server let through, and whatever became of an acknowledgement.
+// It costs a node that comes too late a round trip. Who is late often asks the
+// others to give way (turn.go).
+//
+// A node takes messages as the server republishes them, one after the other.
+// Those that did not come it fetches: when a later one comes, when it wants to
+// append, when its connection is back, when a cursor is ahead of it, and every
+// second (remote.go). It never passes over one. A cursor that it does not know
+// it calls unknown only when a message of its own has been stored meanwhile.
+//
+// What is over age goes by the times in the messages: if nobody appends, a node
+// appends an empty one when something is. The loss clock is in the messages, so
+// that all nodes agree on what a cursor was told of. An old event of a quiet
+// topic is lost when the messages since then take more than twice
+// Options.RetainBytes and 256 MiB; what is in front of all that is kept is
+// removed from the stream ten minutes later.
+//
+// While there is no server, appends wait for NATS.Patience and then give
+// [ErrUnavailable], as [Log.Ready] does; what is in memory can be read, and what
+// came meanwhile comes after. A node that cannot follow any more, as it was away
+// for too long, or the stream is not what it was, gives [ErrFailed] from then on,
+// and must be opened anew. If the stream has lost its end, as a server without
+// copies may when its machine goes down, the nodes that have seen more of it
+// begin an epoch. If none of them is left, nobody knows: have three copies.
 package jetlog

@@ -3,6 +3,7 @@ package jetlog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -26,9 +27,73 @@ import (
 
 // A chain is what an index knows of a stream that several nodes share.
 type chain struct {
+	begun  bool   // some message has counted
 	last   uint64 // the id of the newest message
 	nanos  int64  // its time; times do not go back
 	epochs []epoch
+	recent [recentMessages]uint64 // the ids of the newest messages, by number modulo recentMessages; 0 for none
+
+	// The messages that may still be needed, in spans of spanMessages. An entry
+	// is lost when those from its own span on take more than window: so an old
+	// event of a quiet topic does not keep the stream from being purged.
+	window int64
+	spans  []int64 // bytes of each
+	span   uint64  // number of the first
+	bytes  int64   // of all
+	oldest uint64  // no entry up to here is left
+}
+
+const (
+	recentMessages  = 256
+	spanMessages    = 64
+	messageOverhead = 64 // what a message takes on the disk beyond its data
+)
+
+func newChain(epochs []epoch, retainBytes int64) *chain {
+	c := &chain{epochs: epochs, window: math.MaxInt64}
+	if retainBytes < (math.MaxInt64-diskSlack)/2 {
+		c.window = 2*retainBytes + diskSlack
+	}
+	return c
+}
+
+// count counts a message, and returns the number before which all are outside
+// the window.
+func (c *chain) count(number uint64, bytes int) (before uint64) {
+	span := number / spanMessages
+	if len(c.spans) == 0 {
+		c.span = span
+	}
+	for c.span+uint64(len(c.spans)) <= span {
+		c.spans = append(c.spans, 0)
+	}
+	size := int64(bytes) + messageOverhead
+	c.spans[len(c.spans)-1] += size
+	c.bytes += size
+	for c.bytes > c.window && len(c.spans) > 1 {
+		c.bytes -= c.spans[0]
+		c.spans = c.spans[1:]
+		c.span++
+	}
+	return c.span * spanMessages
+}
+
+// loseBefore removes all entries of the messages before a number.
+func (x *index) loseBefore(number uint64) {
+	for {
+		var first *item
+		for it := range x.order.after(x.shared.oldest) {
+			if it.live() {
+				first = it
+				break
+			}
+			x.shared.oldest = it.seq
+		}
+		if first == nil || first.message >= number {
+			return
+		}
+		x.remove(x.numbered[first.topic-1])
+	}
 }
 
 // errDiverged says that the stream is not the one that this node has followed.
@@ -48,25 +113,24 @@ func (x *index) follow(number uint64, b []byte, see func(m *message, seq uint64,
 	}
 	next := number == x.message+1
 	switch {
-	case next && m.link.before != c.last:
-		return false, fmt.Errorf("message %d: %w", number, errDiverged)
 	case m.link.after != number-1:
-		x.message, c.last = number, m.link.id
+		x.message, c.last, c.recent[number%recentMessages] = number, m.link.id, m.link.id
 		return false, nil
-	case m.first <= x.end, next && m.first != x.end+1, m.link.clock < x.clock, m.link.epoch == 0:
+	case next && m.link.before != c.last, m.first <= x.end, next && c.begun && m.first != x.end+1, m.link.clock < x.clock, m.link.epoch == 0:
 		return false, fmt.Errorf("message %d: %w", number, errDiverged)
 	}
 	if n := len(c.epochs); n == 0 || c.epochs[n-1].number != m.link.epoch {
 		c.epochs = append(c.epochs, epoch{m.link.epoch, m.first})
 	}
-	x.clock = m.link.clock
+	c.begun, x.clock = true, m.link.clock
 	if m.first > x.end+1 { // what was before is no longer there
 		x.missing(m.first - 1)
 		x.end = m.first - 1
 	}
 	for x.expire(m.nanos) {
 	}
-	x.message, c.last, c.nanos = number, m.link.id, m.nanos
+	x.loseBefore(c.count(number, len(b)))
+	x.message, c.last, c.recent[number%recentMessages], c.nanos = number, m.link.id, m.link.id, m.nanos
 	var a appended
 	for seq := m.first; m.next(&a); seq = x.end + 1 {
 		t, name := x.topics[string(a.topic)], ""
@@ -105,6 +169,10 @@ func (l *Log) follow(number uint64, b []byte) error {
 	defer l.applying.Unlock()
 	switch at := l.messages(); {
 	case number <= at:
+		m := readMessage(b)
+		if was := l.index.shared.recent[number%recentMessages]; at-number < recentMessages && was != 0 && was != m.link.id {
+			return fmt.Errorf("message %d: %w", number, errDiverged)
+		}
 		return nil
 	case number > at+1:
 		return errHole
@@ -179,6 +247,7 @@ func (l *Log) appendShared(group []*pending) {
 // attempt admits the group by all that this node knows, and stores it unless
 // another node comes first.
 func (l *Log) attempt(group []*pending) (stored bool, err error) {
+	l.remote.giveWay()
 	l.mu.RLock()
 	x, c := l.index, l.index.shared
 	nanos := max(time.Now().UnixNano(), c.nanos)

@@ -40,6 +40,14 @@ func TestMain(m *testing.M) {
 		publishUntilKilled(dir, os.Getenv(killRoundVariable))
 		return
 	}
+	if config := os.Getenv(serverVariable); config != "" {
+		serve(config)
+		return
+	}
+	if url := os.Getenv(nodeVariable); url != "" {
+		publishToServer(url)
+		return
+	}
 	os.Exit(m.Run())
 }
 

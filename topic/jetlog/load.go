@@ -140,8 +140,17 @@ func (l *Log) loadMessages(ctx context.Context, numbers []uint64, f func(uint64,
 // meanwhile, or the disk has.
 func (l *Log) unreadable(ctx context.Context, err error) error {
 	missing, ok := errors.AsType[*missingError](err)
-	if !ok || ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return err
+	case !ok && l.remote != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case !ok:
+		return err
+	case l.remote != nil:
+		if there, err := l.remote.has(ctx, missing.number); there || err != nil {
+			return err
+		}
 	}
 	s := l.store
 	if missing.number&carriedBit != 0 {

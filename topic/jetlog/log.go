@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -132,9 +133,33 @@ func (l *Log) End() topic.ID {
 // was told of lies in the future. A cursor that another node has given may be
 // ahead of this one: then Knows waits until this one has come as far as the
 // stream. If it cannot find that out in catchUpPatience, the cursor counts as
-// known; to Read with it gives ErrUnavailable then.
+// known; then Read gives ErrUnavailable for it.
 func (l *Log) Knows(c topic.Cursor) bool {
-	return l.knows(c) || l.remote != nil && (l.remote.catchUp() != nil || l.knows(c))
+	known, err := l.comesToKnow(c)
+	return known || err != nil
+}
+
+// comesToKnow is knows for a cursor that may be ahead of this node. An error
+// says that this could not be found out.
+func (l *Log) comesToKnow(c topic.Cursor) (bool, error) {
+	if l.knows(c) {
+		return true, nil
+	}
+	if l.remote == nil || c.Epoch != l.epochs[len(l.epochs)-1].number {
+		return false, nil
+	}
+	if err := l.remote.catchUp(); err != nil || l.knows(c) {
+		return err == nil, err
+	}
+	// Who has answered may have been the leader before, and not know it yet. A
+	// message of this node's own settles it.
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpPatience)
+	defer cancel()
+	err := l.tick(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience)
+	}
+	return err == nil && l.knows(c), err
 }
 
 func (l *Log) knows(c topic.Cursor) bool {

@@ -18,10 +18,11 @@ func FuzzMessage(f *testing.F) {
 	m := appendHeader(nil, 7, 1234567890)
 	f.Add(appendAppend(m, "a/b", drafts, topic.NewKey("key", drafts)))
 	f.Add(appendAppend(appendUnkept(m, "a", 3, topic.Key{}), "b", drafts[2:], topic.Key{}))
+	f.Add(appendAppend(appendSharedHeader(nil, 7, 1234567890, link{1, 2, 3, 4, 5}), "a/b", drafts, topic.Key{}))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := readMessage(b)
-		again := appendHeader(nil, m.first, m.nanos)
+		again := headerAgain(&m)
 		var a appended
 		for m.next(&a) {
 			if a.unkept > 0 {
@@ -34,7 +35,7 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		m = readMessage(again)
-		twice := appendHeader(nil, m.first, m.nanos)
+		twice := headerAgain(&m)
 		for m.next(&a) {
 			if a.unkept > 0 {
 				twice = appendUnkept(twice, string(a.topic), a.unkept, a.key)
@@ -60,4 +61,11 @@ func FuzzSnapshot(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		restore(sum(b), &o)
 	})
+}
+
+func headerAgain(m *message) []byte {
+	if m.shared {
+		return appendSharedHeader(nil, m.first, m.nanos, m.link)
+	}
+	return appendHeader(nil, m.first, m.nanos)
 }

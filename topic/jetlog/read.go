@@ -49,13 +49,11 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 	var few [4]reading
 	readings := few[:0]
 	for _, in := range interests {
-		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: l.knows(in.After)}
-		if !r.known && l.remote != nil && in.After.Epoch != 0 { // another node may be ahead of this one
-			if err := l.remote.catchUp(); err != nil {
-				return topic.Page{}, nil, err
-			}
-			r.known = l.knows(in.After)
+		known, err := l.comesToKnow(in.After)
+		if err != nil {
+			return topic.Page{}, nil, err
 		}
+		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: known}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
 		}

@@ -1,27 +1,28 @@
 package jetlog
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/duplexhq/duplex/topic"
 )
 
 const (
 	// confirmEvery is how often a node asks the stream for its end. What comes
 	// is republished to it at once, unless a message is lost on the way.
 	confirmEvery = time.Second
-	// askPatience is how long the server may take to answer that, or an append,
-	// before it is asked again.
+	// askPatience is how long the server may take to answer that.
 	askPatience = 2 * time.Second
+	// ackPatience is how long it may take to answer an append, before that is
+	// sent once more. It does no harm to do so early.
+	ackPatience = 500 * time.Millisecond
 	// catchUpPatience is how long a cursor that lies ahead of this node waits
 	// for the node.
 	catchUpPatience = 5 * time.Second
@@ -31,13 +32,17 @@ const (
 	// pauseMost is between two attempts while there is no server.
 	pauseMost = 100 * time.Millisecond
 
+	// skewMost is how far the clock of a node may be from that of the server:
+	// what it appends says for all nodes what is over age.
+	skewMost = 30 * time.Second
+
 	freshMessages = 4096 // republished ones that wait; those beyond are fetched
 
-	errCodeWrongLast  = 10071
-	errCodeTooLarge   = 10054
-	headerWrongLast   = "Nats-Expected-Last-Sequence"
-	headerStreamsOwn  = "Nats-Expected-Stream"
-	headerItsSequence = "Nats-Sequence"
+	errCodeWrongLast     = 10071
+	errCodeTooLarge      = 10054
+	headerExpectedLast   = "Nats-Expected-Last-Sequence"
+	headerExpectedStream = "Nats-Expected-Stream"
+	headerSequence       = "Nats-Sequence"
 )
 
 // ErrUnavailable says that the external NATS server, or its stream, does not
@@ -49,10 +54,11 @@ var ErrUnavailable = errors.New("jetlog: the NATS server does not answer")
 type remote struct {
 	log      *Log
 	stream   *stream
-	subject  string
+	subjects string        // what they all begin with
 	patience time.Duration // of appends
+	rollback time.Duration // until an end that was lost counts as lost
 	fresh    chan *nats.Msg
-	wake     chan struct{} // has room for one
+	line     *line
 	leaving  chan struct{} // closed when no append shall wait any longer
 	once     sync.Once
 
@@ -64,33 +70,98 @@ type remote struct {
 	trouble   error         // why later ones have not; nil if there are none
 	wanted    uint64        // the id of the message that is being published
 	arrived   bool          // it is part of the log
+	yieldFrom uint64        // who publishes gives way to another node until there is a message after this one,
+	yieldTo   time.Time     // or until then
+
+	// Of the one who publishes.
+	node   uint64        // names this node to the others
+	losses int           // how often in a row another node came first
+	took   time.Duration // how long the server has taken to answer last
 
 	// Of the follower.
 	behindSince time.Time // since when the stream ends before what was seen of it; zero if it does not
 }
 
-func newRemote(l *Log, s *stream, subject string, patience time.Duration, wake chan struct{}) *remote {
+func newRemote(l *Log, s *stream, subjects string, n NATS, way *line) *remote {
 	return &remote{
 		log:       l,
 		stream:    s,
-		subject:   subject,
-		patience:  patience,
+		subjects:  subjects,
+		patience:  n.Patience,
+		rollback:  n.rollbackPatience,
 		fresh:     make(chan *nats.Msg, freshMessages),
-		wake:      wake,
+		line:      way,
 		leaving:   make(chan struct{}),
 		changed:   make(chan struct{}),
+		node:      rand.Uint64(),
 		confirmed: time.Now(),
 	}
 }
 
 func (r *remote) leave() { r.once.Do(func() { close(r.leaving) }) }
 
-// kick has a follower ask for the stream's end.
-func kick(wake chan<- struct{}) {
+const (
+	// fewMessages are asked for one by one.
+	fewMessages = 4
+	// leadersMessages are asked for in this way, if the other one fails.
+	leadersMessages = 64
+)
+
+// fetch gets some messages that are there. Many at a time come from any server
+// that has a copy, one by one from the leader. The latter is slower, but the
+// former may be gone, which the others do not know yet, or have less.
+func (r *remote) fetch(ctx context.Context, from, last uint64) scanned {
+	var some scanned
+	if last-from >= fewMessages {
+		if some = r.stream.fetch(ctx, from); some.err == nil && len(some.messages) > 0 {
+			return some
+		}
+	}
+	some = scanned{}
+	for number := from; number <= last && number-from < leadersMessages; number++ {
+		asking, cancel := context.WithTimeout(ctx, askPatience)
+		b, err := r.stream.leaders(asking, number)
+		cancel()
+		if err != nil {
+			some.err = err
+			break
+		}
+		some.messages = append(some.messages, &nats.Msg{Data: b})
+		some.numbers = append(some.numbers, number)
+	}
+	return some
+}
+
+// A line is what a follower is told of its connection.
+type line struct {
+	wake   chan struct{} // has room for one
+	mu     sync.Mutex
+	cancel context.CancelFunc // of what is being asked; guarded by mu
+}
+
+// kick has the follower ask for the stream's end.
+func (l *line) kick() {
 	select {
-	case wake <- struct{}{}:
+	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+// lost has the follower wait no longer for answers that will not come.
+func (l *line) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// asking gives the context of something that is asked; cancel must be called.
+func (l *line) asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, l.cancel = context.WithCancel(ctx)
+	return ctx, l.cancel
 }
 
 // change lets f change the state, and wakes those who wait for it.
@@ -137,10 +208,13 @@ func (r *remote) unavailable(long time.Duration) error {
 // catchUp returns when this node has come as far as the stream was when it was
 // called.
 func (r *remote) catchUp() error {
+	if err := cmp.Or(r.log.isFailed(), r.unavailable(catchUpPatience)); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	round := r.asked + 1
 	r.mu.Unlock()
-	kick(r.wake)
+	r.line.kick()
 	if r.await(catchUpPatience, func() bool { return r.answered >= round }) {
 		return nil
 	}
@@ -170,17 +244,20 @@ func (r *remote) follow() {
 		var err error
 		select {
 		case m := <-r.fresh:
-			number, _ := strconv.ParseUint(m.Header.Get(headerItsSequence), 10, 64)
+			number, _ := strconv.ParseUint(m.Header.Get(headerSequence), 10, 64)
 			if err = r.log.follow(number, m.Data); errors.Is(err, errHole) {
 				err = r.confirm(ctx)
 			}
 		case <-ticker.C:
 			err = r.confirm(ctx)
-		case <-r.wake:
+		case <-r.line.wake:
 			err = r.confirm(ctx)
 		case <-ctx.Done():
 		}
 		if err != nil {
+			if errors.Is(err, errDiverged) {
+				err = errors.Join(err, r.beginEpoch(ctx))
+			}
 			r.log.fail(err)
 			r.change(func() {})
 			return
@@ -212,34 +289,34 @@ func (r *remote) confirm(ctx context.Context) error {
 var errFatal = errors.New("cannot be followed")
 
 func (r *remote) fetchMissing(ctx context.Context) error {
+	seen := r.log.messages() // before the stream is asked
+	ctx, stop := r.line.asking(ctx)
+	defer stop()
 	asking, cancel := context.WithTimeout(ctx, askPatience)
 	state, err := r.stream.state(asking)
 	cancel()
 	if err != nil {
 		return err
 	}
-	at := r.log.messages()
-	if state.last < at {
+	if state.last < seen {
 		if r.behindSince.IsZero() {
 			r.behindSince = time.Now()
 		}
-		if time.Since(r.behindSince) > rollbackPatience {
-			return fmt.Errorf("stream %s ends with message %d, and had %d: %w %w", r.stream.name, state.last, at, errDiverged, errFatal)
+		if time.Since(r.behindSince) > r.rollback {
+			return fmt.Errorf("stream %s ends with message %d, and had %d: %w %w", r.stream.name, state.last, seen, errDiverged, errFatal)
 		}
-		return fmt.Errorf("stream %s ends with message %d, and had %d", r.stream.name, state.last, at)
+		return fmt.Errorf("stream %s ends with message %d, and had %d", r.stream.name, state.last, seen)
 	}
 	r.behindSince = time.Time{}
-	for at < state.last {
+	for at := r.log.messages(); at < state.last; {
 		if at+1 < state.first {
 			return fmt.Errorf("stream %s begins with message %d, and this node had come to %d: %w", r.stream.name, state.first, at, errFatal)
 		}
-		asking, cancel := context.WithTimeout(ctx, askPatience)
-		some := r.stream.fetch(asking, at+1)
-		cancel()
-		if _, missing := errors.AsType[*missingError](some.err); missing {
-			some.err = nil // of a server that does not have it yet
+		some := r.fetch(ctx, at+1, state.last)
+		if refused, ok := errors.AsType[*jetstream.APIError](some.err); ok && refused.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return fmt.Errorf("stream %s has no message %d: %w", r.stream.name, at+1+uint64(len(some.messages)), errFatal)
 		}
-		if some.err != nil {
+		if len(some.messages) == 0 {
 			return some.err
 		}
 		for i, m := range some.messages {
@@ -252,88 +329,28 @@ func (r *remote) fetchMissing(ctx context.Context) error {
 		}
 		at = r.log.messages()
 	}
+	return checkClock(time.Now(), state.at)
+}
+
+// checkClock refuses a clock that is too far from the server's.
+func checkClock(now, server time.Time) error {
+	if skew := now.Sub(server); skew.Abs() > skewMost {
+		return fmt.Errorf("the clock of this machine and that of the server differ by %v", skew)
+	}
 	return nil
 }
 
-// publish stores a message after the one with the number, and reports whether
-// it is part of the log. If it is not, another one came first, and is.
-func (r *remote) publish(after, id uint64, message []byte) (stored bool, err error) {
-	r.mu.Lock()
-	r.wanted, r.arrived = id, false
-	r.mu.Unlock()
-	request := nats.NewMsg(r.subject)
-	request.Data = message
-	request.Header.Set(headerWrongLast, strconv.FormatUint(after, 10))
-	request.Header.Set(headerStreamsOwn, r.stream.name)
-	deadline := time.Now().Add(r.patience)
-	// outcome is known once the stream has a message at the next number.
-	outcome := func(wait time.Duration) bool {
-		return r.await(wait, func() bool { return r.log.messages() > after }) // locks log.mu within mu, as nobody does the other way round
+// has reports whether the stream has a message that was not found. If it has, it
+// gives the servers time.
+func (r *remote) has(ctx context.Context, number uint64) (bool, error) {
+	asking, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	there, err := r.stream.has(asking, number)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	for attempt, doubt := 0, false; ; attempt++ {
-		reply, err := r.stream.writes.RequestMsg(request, askPatience)
-		if err == nil {
-			var number uint64
-			number, err = readAck(reply.Data)
-			refused, isRefused := errors.AsType[*jetstream.APIError](err)
-			switch {
-			case err == nil && number == after+1:
-				if err := r.log.follow(number, message); err != nil && !errors.Is(err, errHole) {
-					return false, r.log.fail(err)
-				}
-			case err == nil: // it does not count there
-			case isRefused && refused.ErrorCode == errCodeTooLarge:
-				return false, fmt.Errorf("%w: %w", errNotStored, err)
-			case isRefused && refused.ErrorCode != errCodeWrongLast && !doubt:
-				return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
-			}
-		} else if errors.Is(err, nats.ErrMaxPayload) {
-			return false, fmt.Errorf("%w: %d bytes, the server takes %d", errNotStored, len(message), r.stream.writes.MaxPayload())
-		} else {
-			doubt = true
-		}
-		if r.log.messages() <= after {
-			kick(r.wake)
-		}
-		if outcome(min(pauseMost, 5*time.Millisecond<<min(attempt, 10))) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.arrived, nil
-		}
-		switch {
-		case r.log.isFailed() != nil:
-			return false, r.log.isFailed()
-		case isDone(r.leaving):
-			return false, topic.ErrClosed
-		case time.Now().After(deadline) || r.unavailable(r.patience) != nil:
-			if err == nil {
-				err = fmt.Errorf("no message %d", after+1)
-			}
-			return false, fmt.Errorf("%w in %v: %w", ErrUnavailable, r.patience, err)
-		}
+	if there {
+		r.await(pauseMost, func() bool { return false })
 	}
-}
-
-func isDone(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// readAck reads a publish acknowledgement.
-func readAck(ack []byte) (uint64, error) {
-	var answer struct {
-		Error *jetstream.APIError
-		Seq   uint64
-	}
-	if err := json.Unmarshal(ack, &answer); err != nil {
-		return 0, fmt.Errorf("jetlog: acknowledgement %q: %w", ack, err)
-	}
-	if answer.Error != nil {
-		return 0, answer.Error
-	}
-	return answer.Seq, nil
+	return there, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A store is what a [Log] keeps its messages in. JetStream is one; tests that
@@ -34,6 +35,7 @@ type store interface {
 type storeState struct {
 	first, last uint64
 	bytes       uint64
+	at          time.Time // by the clock of the server, if it has one
 }
 
 var errNotStored = errors.New("jetlog: the store has refused the message")

@@ -32,9 +32,11 @@ const (
 // and reads on another, so that no page stands in the way of an
 // acknowledgement.
 type stream struct {
-	name   string
-	js     jetstream.JetStream
-	handle jetstream.Stream
+	name     string
+	js       jetstream.JetStream
+	handle   jetstream.Stream
+	patience time.Duration // for the next answer to what is read
+	asks     int           // how often something is asked for that is not answered in that time
 
 	connections
 
@@ -68,10 +70,12 @@ func openStream(ctx context.Context, c connections, config jetstream.StreamConfi
 		return nil, fmt.Errorf("stream %s: %w", config.Name, err)
 	}
 	s := &stream{
-		name:   config.Name,
-		js:     js,
-		handle: handle,
-		last:   handle.CachedInfo().State.LastSeq,
+		name:     config.Name,
+		js:       js,
+		handle:   handle,
+		patience: patience,
+		asks:     1,
+		last:     handle.CachedInfo().State.LastSeq,
 
 		connections: c,
 		ackInbox:    nats.NewInbox() + ".",
@@ -192,30 +196,42 @@ func (s *stream) load(ctx context.Context, numbers []uint64, f func(uint64, []by
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.loading }()
-	inbox, answers, done := s.question(len(numbers))
+	inbox, answers, done := s.question(s.asks * len(numbers))
 	defer done()
-	asked := 0
-	ask := func() error {
-		reply := inbox + strconv.Itoa(asked)
+	ask := func(i int) error {
+		reply := inbox + strconv.Itoa(i)
 		request := append(make([]byte, 0, 48), `{"no_hdr":true,"seq":`...)
-		request = append(strconv.AppendUint(request, numbers[asked], 10), '}')
-		asked++
+		request = append(strconv.AppendUint(request, numbers[i], 10), '}')
 		return s.reads.PublishRequest(s.getsOf, reply, request)
 	}
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(s.patience)
 	defer timeout.Stop()
-	for answered := range numbers {
+	asked, answered, asks := 0, 0, 1
+	var given []bool // which are answered, if some were asked for more than once
+	for answered < len(numbers) {
 		for asked < len(numbers) && asked-answered < loadWindow {
-			if err := ask(); err != nil {
+			if err := ask(asked); err != nil {
 				return err
 			}
+			asked++
 		}
 		select {
 		case m := <-answers:
+			timeout.Reset(s.patience)
 			i, err := strconv.Atoi(m.Subject[len(inbox):])
 			if err != nil || i >= len(numbers) {
 				return fmt.Errorf("jetlog: answer to %q", m.Subject)
 			}
+			if s.asks > 1 {
+				if given == nil {
+					given = make([]bool, len(numbers))
+				}
+				if given[i] {
+					continue
+				}
+				given[i] = true
+			}
+			answered++
 			if err := answerError(m, numbers[i]); err != nil {
 				return err
 			}
@@ -225,7 +241,20 @@ func (s *stream) load(ctx context.Context, numbers []uint64, f func(uint64, []by
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timeout.C:
-			return fmt.Errorf("jetlog: no answer from stream %s in %v", s.name, patience)
+			if asks == s.asks {
+				return fmt.Errorf("jetlog: no answer from stream %s in %v", s.name, s.patience)
+			}
+			// The server that was asked may be gone, and others not know it yet.
+			asks++
+			timeout.Reset(s.patience)
+			for i := range asked {
+				if given != nil && given[i] {
+					continue
+				}
+				if err := ask(i); err != nil {
+					return err
+				}
+			}
 		case <-s.closed:
 			return errors.New("jetlog: the connection to the server has ended")
 		}
@@ -340,11 +369,12 @@ func (s *stream) fetchMany(ctx context.Context, from uint64, bare bool) scanned 
 		return scanned{err: err}
 	}
 	some := scanned{messages: make([]*nats.Msg, 0, scanMessages), numbers: make([]uint64, 0, scanMessages)}
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(s.patience)
 	defer timeout.Stop()
 	for {
 		select {
 		case m := <-answers:
+			timeout.Reset(s.patience)
 			switch {
 			case m.Header.Get("Status") == statusEnd:
 				last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
@@ -364,7 +394,7 @@ func (s *stream) fetchMany(ctx context.Context, from uint64, bare bool) scanned 
 		case <-ctx.Done():
 			return scanned{err: context.Cause(ctx)}
 		case <-timeout.C:
-			return scanned{err: fmt.Errorf("jetlog: no answer from stream %s in %v", s.name, patience)}
+			return scanned{err: fmt.Errorf("jetlog: no answer from stream %s in %v", s.name, s.patience)}
 		case <-s.closed:
 			return scanned{err: errors.New("jetlog: the connection to the server has ended")}
 		}
@@ -380,5 +410,34 @@ func (s *stream) state(ctx context.Context) (storeState, error) {
 	if err != nil {
 		return storeState{}, fmt.Errorf("stream %s: %w", s.name, err)
 	}
-	return storeState{first: max(1, info.State.FirstSeq), last: info.State.LastSeq, bytes: info.State.Bytes}, nil
+	return storeState{first: max(1, info.State.FirstSeq), last: info.State.LastSeq, bytes: info.State.Bytes, at: info.TimeStamp}, nil
+}
+
+// leaders gets a message from the leader of a stream.
+func (s *stream) leaders(ctx context.Context, number uint64) (message []byte, err error) {
+	reply, err := s.reads.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, fmt.Appendf(nil, `{"seq":%d}`, number))
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError
+		Message struct{ Data []byte }
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Error != nil {
+		return nil, answer.Error
+	}
+	return answer.Message.Data, nil
+}
+
+// has asks the leader of a stream with several replicas for a message: a direct
+// get may have come to a server that does not have it yet.
+func (s *stream) has(ctx context.Context, number uint64) (bool, error) {
+	_, err := s.leaders(ctx, number)
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -1,0 +1,145 @@
+package jetlog
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// chained writes messages of a shared stream.
+type chained struct {
+	link
+	first uint64
+	nanos int64
+}
+
+// message makes the next message, of one event to each topic. Its number is
+// after+1.
+func (c *chained) message(names ...string) []byte {
+	c.before, c.id = c.id, c.id+1
+	c.clock = max(c.clock+1, c.first+uint64(len(names))-1)
+	c.nanos++
+	b := appendSharedHeader(nil, c.first, c.nanos, c.link)
+	for _, name := range names {
+		b = appendAppend(b, name, []topic.Draft{{Data: fmt.Append(nil, c.first)}}, topic.Key{})
+		c.first++
+	}
+	c.after++
+	return b
+}
+
+func sharedIndex(o Options) *index {
+	o = o.withDefaults()
+	x := newIndex(&o)
+	x.shared = newChain(nil, o.RetainBytes)
+	return x
+}
+
+func start1() *chained { return &chained{link: link{epoch: 7}, first: 1} }
+
+// A message whose author has not seen the one before it is not part of the log,
+// to whoever reads it.
+func TestFollowVoid(t *testing.T) {
+	c := start1()
+	one := c.message("a")
+	late := *c // knows message 1 only
+	two := c.message("a")
+	void := late.message("a", "b")
+	c.id, c.after = late.id, 3
+	three := c.message("c") // its author knows that message 3 is void
+	x := sharedIndex(Options{})
+	for i, m := range [][]byte{one, two, void, three} {
+		counts, err := x.follow(uint64(i+1), m, nil)
+		if err != nil || counts != (i != 2) {
+			t.Errorf("message %d: %v, %v", i+1, counts, err)
+		}
+	}
+	if x.end != 3 || x.message != 4 || x.topics["b"] != nil || len(x.topics["a"].seqs) != 2 {
+		t.Errorf("end %d, message %d", x.end, x.message)
+	}
+	// One that comes new, when only the last two are left, finds the same.
+	x = sharedIndex(Options{})
+	for i, m := range [][]byte{void, three} {
+		if counts, err := x.follow(uint64(i+3), m, nil); err != nil || counts != (i == 1) {
+			t.Errorf("message %d: %v, %v", i+3, counts, err)
+		}
+	}
+	if x.end != 3 || len(x.topics["c"].seqs) != 1 || x.newestLost != 2 {
+		t.Errorf("end %d, lost %d", x.end, x.newestLost)
+	}
+}
+
+// What cannot follow stops the log.
+func TestFollowDiverged(t *testing.T) {
+	for name, change := range map[string]func(c *chained){
+		"another one before it":   func(c *chained) { c.id++ },
+		"numbers that are in use": func(c *chained) { c.first-- },
+		"numbers left out":        func(c *chained) { c.first++ },
+		"a clock that goes back":  func(c *chained) { c.clock -= 100 },
+		"no epoch":                func(c *chained) { c.epoch = 0 },
+	} {
+		c := start1()
+		c.clock = 200
+		x := sharedIndex(Options{})
+		if _, err := x.follow(1, c.message("a"), nil); err != nil {
+			t.Fatal(err)
+		}
+		change(c)
+		if _, err := x.follow(2, c.message("a"), nil); !errors.Is(err, errDiverged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	x := sharedIndex(Options{})
+	if _, err := x.follow(1, appendHeader(nil, 1, 1), nil); !errors.Is(err, errMessage) {
+		t.Errorf("a message of an embedded log: %v", err)
+	}
+}
+
+// An old event of a quiet topic is lost when the stream has grown too far beyond
+// it, so that the stream can be purged; also to one who comes late.
+func TestFollowWindow(t *testing.T) {
+	c := start1()
+	early, late := sharedIndex(Options{}), sharedIndex(Options{})
+	early.shared.window, late.shared.window = 100_000, 100_000
+	both := func(names ...string) {
+		m := c.message(names...)
+		if _, err := early.follow(c.after, m, nil); err != nil {
+			t.Fatal(err)
+		}
+		if c.after > 100 {
+			if _, err := late.follow(c.after, m, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	both("quiet")
+	for range 200 {
+		both("loud")
+	}
+	if early.topics["quiet"] == nil {
+		t.Fatal("lost too early")
+	}
+	both("quiet2")
+	for range 2000 {
+		both("loud")
+		if c.after%100 == 0 {
+			_, inEarly := early.topics["quiet2"]
+			_, inLate := late.topics["quiet2"]
+			if inEarly != inLate {
+				t.Fatalf("at message %d, one has the event, and the other has not", c.after)
+			}
+		}
+	}
+	if early.topics["quiet"] != nil || early.topics["quiet2"] != nil {
+		t.Error("an old event stands in the way")
+	}
+	oldest, _ := early.oldestMessages()
+	if n := c.after - oldest; n < 500 || n > 1500 {
+		t.Errorf("the window has %d messages", n)
+	}
+	if !early.misses([]topic.Pattern{pattern1(t, "quiet2")}, 201, 0) || early.misses([]topic.Pattern{pattern1(t, "quiet2")}, 202, 0) {
+		t.Error("it is not lost, or more is")
+	}
+}

@@ -1,0 +1,50 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// beginEpoch begins an epoch in a stream whose end was lost: what comes next
+// gets ids that were given to other events. Only who has seen more of the stream
+// than there is knows that this must be. All nodes have to open the log anew.
+func (r *remote) beginEpoch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectPatience)
+	defer cancel()
+	for {
+		meta, err := r.stream.handle.Info(ctx)
+		if err != nil {
+			return err
+		}
+		epochs, err := parseEpochs(meta.Config.Metadata[metaEpochs])
+		if err != nil {
+			return err
+		}
+		x := newIndex(&r.log.opts)
+		x.shared = newChain(epochs, r.log.opts.RetainBytes)
+		if err := x.readAll(ctx, r.stream, func(uint64, uint64) {}); err != nil {
+			return err
+		}
+		known := func(e epoch) bool { return e.number == x.shared.epochs[len(x.shared.epochs)-1].number }
+		if !slices.ContainsFunc(r.log.epochs, known) {
+			return nil // somebody else was first
+		}
+		k := link{id: rand.Uint64(), before: x.shared.last, after: x.message, epoch: newEpoch(), clock: x.clock + clockStride}
+		request := r.request(k.after, appendSharedHeader(nil, x.end+1, max(time.Now().UnixNano(), x.shared.nanos), k))
+		reply, err := r.stream.writes.RequestMsgWithContext(ctx, request)
+		if err != nil {
+			return err
+		}
+		if _, err = readAck(reply.Data); err == nil {
+			return nil
+		}
+		if refused, ok := errors.AsType[*jetstream.APIError](err); !ok || refused.ErrorCode != errCodeWrongLast {
+			return err
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package jetlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// openShared opens a log on a stream of an external server.
+func openShared(o *Options) (l *Log, err error) {
+	n, err := o.NATS.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectPatience)
+	defer cancel()
+	way := &line{wake: make(chan struct{}, 1)}
+	c, err := n.connect(o.Logger, way)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if l == nil {
+			c.close()
+		}
+	}()
+	subjects := "duplex." + n.Stream
+	var s *stream
+	for {
+		asking, cancel := context.WithTimeout(ctx, askPatience)
+		s, err = openStream(asking, c, jetstream.StreamConfig{
+			Name:        n.Stream,
+			Subjects:    []string{subjects + logSubject},
+			RePublish:   &jetstream.RePublish{Source: subjects + logSubject, Destination: subjects + newSubject},
+			Storage:     jetstream.FileStorage,
+			Retention:   jetstream.LimitsPolicy,
+			Replicas:    n.Replicas,
+			AllowDirect: true,
+			Metadata: map[string]string{
+				metaVersion: strconv.Itoa(sharedStoreVersion),
+				metaEpochs:  formatEpochs([]epoch{{newEpoch(), 1}}),
+			},
+		})
+		cancel()
+		if err == nil {
+			break
+		}
+		// It may be that the cluster has just begun, or that another node makes
+		// the stream.
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	meta := s.config().Metadata
+	if v := meta[metaVersion]; v != strconv.Itoa(sharedStoreVersion) {
+		return nil, fmt.Errorf("%w: the stream is of version %q, this program knows %d", ErrVersion, v, sharedStoreVersion)
+	}
+	epochs, err := parseEpochs(meta[metaEpochs])
+	if err != nil || len(epochs) == 0 {
+		return nil, errors.Join(fmt.Errorf("%w: the stream has no epoch", ErrVersion), err)
+	}
+	x := newIndex(o)
+	x.shared = newChain(epochs, o.RetainBytes)
+	l = idleLog(*o, s, nil, x, nil)
+	defer func() {
+		if err != nil {
+			l = nil
+		}
+	}()
+	l.remote = newRemote(l, s, subjects, n, way)
+	// Before the stream is read: nothing is between.
+	if _, err := c.reads.ChanSubscribe(subjects+newSubject, l.remote.fresh); err != nil {
+		return nil, err
+	}
+	if _, err := c.reads.Subscribe(subjects+turnSubject, l.remote.yield); err != nil {
+		return nil, err
+	}
+	s.patience, s.asks = answerPatience, answerAsks
+	for {
+		err = x.readAll(context.Background(), s, o.Progress)
+		if err == nil {
+			break
+		}
+		if _, missing := errors.AsType[*missingError](err); !missing || ctx.Err() != nil {
+			return nil, fmt.Errorf("jetlog: %w", err)
+		}
+		time.Sleep(reconnectWait) // of a server that does not have it yet
+	}
+	l.epochs = x.shared.epochs
+	l.closer = func(*Log) error {
+		c.close()
+		return nil
+	}
+	l.wg.Go(l.remote.follow)
+	l.wg.Go(l.sweepShared)
+	if err := l.remote.catchUp(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// readAll makes the index of the messages of a shared stream.
+func (x *index) readAll(ctx context.Context, s store, progress func(read, of uint64)) error {
+	state, err := s.state(ctx)
+	if err != nil {
+		return err
+	}
+	from := max(x.message+1, state.first)
+	var of, read uint64
+	if from <= state.last {
+		of = state.last - from + 1
+	}
+	err = s.scan(ctx, from, func(number uint64, b []byte) error {
+		if read++; read%progressMessages == 0 {
+			progress(read, of)
+		}
+		_, err := x.follow(number, b, nil)
+		return err
+	})
+	progress(of, of)
+	return err
+}
+
+const (
+	// tickEvery is how often a log that nobody appends to looks for what is
+	// over age.
+	tickEvery = time.Second
+	// purgeEvery is how often a node removes from the stream what no longer is
+	// needed, and purgeAfter how many times later: so long may another node be
+	// without the stream and still go on.
+	purgeEvery = time.Minute
+	purgeAfter = 10
+)
+
+// sweepShared has what is over age removed, from the log and then from the
+// stream. Ends when closing is closed. Joined by Close.
+func (l *Log) sweepShared() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ticks, purges := time.NewTicker(tickEvery), time.NewTicker(purgeEvery)
+	defer ticks.Stop()
+	defer purges.Stop()
+	var before []uint64
+	for {
+		select {
+		case <-l.closing:
+			return
+		case <-ticks.C:
+			l.mu.RLock()
+			overdue := l.index.overdue(time.Now().UnixNano())
+			l.mu.RUnlock()
+			if overdue {
+				if err := l.tick(ctx); err != nil {
+					l.opts.Logger.Debug("log cannot remove what is over age yet", "error", err)
+				}
+			}
+		case <-purges.C:
+			before = append(before, l.needed())
+			if len(before) > purgeAfter {
+				if err := l.purgeShared(ctx, before[0]); err != nil {
+					l.opts.Logger.Warn("log cannot remove what is over age", "error", err)
+				}
+				before = before[1:]
+			}
+		}
+	}
+}
+
+// tick appends a message without entries: time goes on.
+func (l *Log) tick(ctx context.Context) error {
+	p := &pending{turn: make(chan turn, 1)}
+	t, err := l.queue.enter(ctx, p)
+	if err != nil {
+		return err
+	}
+	if t == lead {
+		l.lead(p)
+	}
+	return p.err
+}
+
+// needed returns the oldest message that is needed. The newest one always is.
+func (l *Log) needed() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	oldest, _ := l.index.oldestMessages()
+	return min(oldest, l.index.message)
+}
+
+func (l *Log) purgeShared(ctx context.Context, before uint64) error {
+	if before <= 1 || before == math.MaxUint64 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	state, err := l.store.state(ctx)
+	if err != nil || before <= state.first {
+		return err
+	}
+	return l.store.purge(ctx, before)
+}
