@@ -208,9 +208,15 @@ func (w *witness) Send(b topic.Batch) bool {
 		seq, rest, _ := strings.Cut(string(c), " ")
 		token, name, _ := strings.Cut(rest, " ")
 		f := fact{topic: name, token: -1, end: token == "end"}
-		f.seq, _ = strconv.ParseUint(seq, 10, 64) // both were just formatted
+		var err error
+		if f.seq, err = strconv.ParseUint(seq, 10, 64); err == nil && !f.end {
+			f.token, err = strconv.Atoi(token)
+		}
+		if err != nil {
+			w.x.errorf("after %d entries of the log the witness is given %q", len(w.facts), c)
+			continue
+		}
 		if !f.end {
-			f.token, _ = strconv.Atoi(token)
 			if first, twice := w.byToken[f.token]; twice {
 				w.x.errorf("event %d is in the log twice, as %d and %d", f.token, first, f.seq)
 			}
@@ -250,7 +256,7 @@ func (w *witness) seen() uint64 {
 // something.
 func (w *witness) room() {
 	const most = 1000 // the hub's tail holds 4,096
-	for w.x.end() > w.seen()+most && !w.x.stopping.Load() {
+	for w.x.end() > w.seen()+most && !w.x.stopping.Load() && !w.x.failed() {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -127,7 +127,7 @@ func (m *mover) leg(mood mood) {
 	end, ok := errors.AsType[*closed](err)
 	switch {
 	case m.told:
-	case l.cause == errStuck && m.waits():
+	case l.cause == errStuck && m.isHeldUp():
 		m.told = true
 	case ok && end.code == wire.CloseGoingAway && end.reason == "shutting-down" && m.x.stopping.Load():
 		m.told = true

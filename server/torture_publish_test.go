@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/websocket/wire"
@@ -70,6 +71,20 @@ func (p *publisher) run(steps int) {
 			p.end()
 		}
 		pause(p.rng, torturePause)
+	}
+}
+
+// seldom publishes now and then, for those who wait.
+func (p *publisher) seldom() {
+	defer p.hangUp()
+	for begun := time.Now(); time.Since(begun) < 2*tortureHold && !p.x.stopping.Load(); {
+		name := []string{"seldom/0", "seldom/1/y"}[p.rng.IntN(2)]
+		s := &submission{topic: name, drafts: []*draft{p.x.draft(p.rng, name, anyMedium)}, fate: unknown, key: p.newKey()}
+		p.x.note("POST", s)
+		for request := p.request(s, false); s.fate == unknown && !p.x.stopping.Load(); {
+			_ = p.try(s, request, false) // it is told of
+		}
+		time.Sleep(time.Duration(p.rng.Int64N(int64(tortureHold))))
 	}
 }
 

@@ -26,19 +26,24 @@ type roamer struct {
 	patterns []topic.Pattern
 	cursor   string // "" if it has none
 	place    uint64 // what it has come to
+	waits    bool   // it reads what comes seldom, mostly by long-polls on one link
 	over     bool   // its topic has ended
 	told     bool   // the server has said that it stops
 	link     *link  // kept alive from the last request; nil if there is none
+	reads    *link  // the one that answers
 }
 
 func (x *torture) roamer(rng *rand.Rand) *roamer {
-	r := &roamer{subscriber: x.subscriber("roamer", rng)}
-	n := 1
+	r := &roamer{subscriber: x.subscriber("roamer", rng), waits: rng.IntN(4) == 0}
+	n, patterns := 1, x.patterns
+	if r.waits {
+		patterns = x.seldom
+	}
 	if rng.IntN(3) == 0 {
-		n += rng.IntN(6)
+		n += rng.IntN(min(6, len(patterns)))
 	}
 	for len(r.names) < n {
-		if name := x.patterns[rng.IntN(len(x.patterns))]; !slices.Contains(r.names, name) {
+		if name := patterns[rng.IntN(len(patterns))]; !slices.Contains(r.names, name) {
 			r.names = append(r.names, name)
 			r.patterns = append(r.patterns, x.parse(name))
 		}
@@ -63,7 +68,7 @@ func (r *roamer) run() {
 
 // another begins where this one is, and does not go on for long.
 func (r *roamer) another(kind string) *roamer {
-	other := &roamer{subscriber: r.x.subscriber(kind+" "+r.name+",", r.rng), names: r.names, patterns: r.patterns, cursor: r.cursor}
+	other := &roamer{subscriber: r.x.subscriber(kind+" "+r.name+",", r.rng), names: r.names, patterns: r.patterns, waits: r.waits, cursor: r.cursor}
 	other.probe = true
 	return other
 }
@@ -103,9 +108,15 @@ func (r *roamer) leg(m mood) {
 	if len(r.names) == 1 {
 		all = append(all, asRaw, asRaw)
 	}
+	if r.waits {
+		all = append(all, slices.Repeat([]transport{asLongpoll}, len(all))...)
+	}
 	q := r.request(all[r.rng.IntN(len(all))], m.isCalm())
 	if q.as == asLongpoll && !m.isCalm() && r.rng.IntN(2) == 0 {
 		m.life += tortureHold
+		if r.waits {
+			m.left = -1
+		}
 	}
 	l := r.link
 	if r.link = nil; l != nil && r.rng.IntN(8) == 0 {
@@ -262,6 +273,7 @@ func (r *roamer) request(as transport, last bool) *request {
 
 // consume takes the answer, and reports whether the link may be used again.
 func (r *roamer) consume(l *link, q *request) (kept bool) {
+	r.reads = l
 	r.x.count(string(q.as))
 	if q.as == asRaw || q.as == asOps {
 		r.socket(l, q)
@@ -313,7 +325,7 @@ func (r *roamer) connected(l *link, q *request) {
 // lost judges an end that the protocol does not name.
 func (r *roamer) lost(l *link, q *request, err error) {
 	switch {
-	case l.cause == errStuck && r.waits():
+	case l.cause == errStuck && r.isHeldUp():
 		r.told = true
 	case !l.lost(err):
 		want := uint64(0)
@@ -339,8 +351,10 @@ func (r *roamer) took(q *request, h heard, id string) {
 	switch {
 	case h.kind == gapped && q.as == asOps && len(r.names) > 1:
 		return // "Events of another may still come before it" (PROTOCOL.md §8.6)
-	case h.kind == ended && oneTopic(r.patterns):
-		r.over = q.as == asOps // else something more is said
+	case h.kind == ended && oneTopic(r.patterns) && q.as == asOps:
+		r.over = true
+	case h.kind == ended && oneTopic(r.patterns): // the connection is to be closed, too
+		r.reads.feel(calm)
 	}
 	if id != "" {
 		r.cursor = id
@@ -500,7 +514,7 @@ func (r *roamer) page(l *link, q *request, resp *http.Response) bool {
 		r.caughtUp()
 		if q.as == asPoll && l.isCalm() && r.rng.IntN(4) > 0 {
 			// A link that waits for a request: it is closed when the server stops.
-			if err := l.hungUp(); l.cause == errStuck && r.waits() {
+			if err := l.hungUp(); l.cause == errStuck && r.isHeldUp() {
 			} else if err != nil || !r.x.stopping.Load() && r.x.patient {
 				r.errorf("a link that waited was not hung up in order, or too early: %v", err)
 			}

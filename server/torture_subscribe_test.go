@@ -140,8 +140,8 @@ func (s *subscriber) faultAt(i int, format string, args ...any) {
 	s.x.errorf("%s: %s; it heard%s", s.name, fmt.Sprintf(format, args...), b.String())
 }
 
-// waits reports whether it is the others who hold up the round.
-func (s *subscriber) waits() bool { return s.quiet && (!s.x.stopping.Load() || s.x.overdue) }
+// isHeldUp reports whether it is the others who hold up the round.
+func (s *subscriber) isHeldUp() bool { return s.quiet && (!s.x.stopping.Load() || s.x.overdue) }
 
 func (s *subscriber) hear(h heard) {
 	h.logEnd = s.x.end()
