@@ -12,11 +12,12 @@ const module = "github.com/duplexhq/duplex"
 // arrows says which packages of the module each package may import. They point
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
-	"cmd/duplex":        {"server", "client", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
-	"server":            {"view", "topic", "topic/memlog"},
+	"cmd/duplex":        {"server", "client", "websocket", "websocket/h2", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
+	"server":            {"view", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
-	"view":              {"topic", "websocket", "sse", "internal/jsonscan", "internal/poller"},
+	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/poller"},
 	"topic/memlog":      {"topic"},
+	"topic/presence":    {"topic"},
 	"topic/jetlog":      {"topic"},
 	"topic/logtest":     {"topic"},
 	"topic":             {"internal/jsonscan"},
@@ -42,6 +43,7 @@ var arrows = map[string][]string{
 var alone = map[string][]string{
 	"topic":             {},
 	"topic/memlog":      {},
+	"topic/presence":    {},
 	"websocket":         {"golang.org/x/sys", "github.com/klauspost/compress"},
 	"websocket/wire":    {},
 	"sse":               {},
@@ -50,6 +52,9 @@ var alone = map[string][]string{
 	"internal/testnet":  {},
 	"internal/load":     {"golang.org/x/sys"},
 }
+
+// only says who may use what is heavy.
+var only = map[string]string{"github.com/quic-go/": "server"}
 
 // forTests are the packages that only tests may import.
 var forTests = []string{"internal/testnet"}
@@ -86,6 +91,11 @@ func TestArrows(t *testing.T) {
 				t.Errorf("%s must not import %s", name, inside)
 			case !ours && slices.Contains(pure[name], imported):
 				t.Errorf("%s must not import %s: it is pure", name, imported)
+			}
+			for prefix, user := range only {
+				if strings.HasPrefix(imported, prefix) && name != user {
+					t.Errorf("%s must not import %s: only %s may", name, imported, user)
+				}
 			}
 			others, isAlone := alone[name]
 			foreign := strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")

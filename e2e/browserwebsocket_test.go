@@ -24,7 +24,7 @@ func TestBrowserWebSocket(t *testing.T) {
 	p := newTab(t, f.url+"/page")
 	p.run(connect)
 	check(p, `connect("/topics/room")`, true)
-	check(p, `socket.protocol + socket.extensions + "|" + socket.binaryType`, "|blob")
+	check(p, `[socket.protocol, socket.extensions, socket.binaryType].join("|")`, "|permessage-deflate; server_no_context_takeover; client_no_context_takeover|blob")
 	p.run(`socket.send("grüße 🦫")`)
 	p.until(`heard.length === 1`)
 	check(p, `heard[0]`, "grüße 🦫")

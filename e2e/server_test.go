@@ -20,15 +20,22 @@ type server struct {
 	url      string // http://HOST:PORT
 	addr     string // HOST:PORT
 	stopping bool   // was told to
+	killed   bool
 }
 
 var bannerURL = regexp.MustCompile(`(?m)^Duplex listens on (http://(\S+))`)
 
-// serve starts a server on a free port. At the end of the test it is stopped
-// as an administrator would, and must take that well.
+// serve starts a server on a free port, with a log of its own. At the end of
+// the test it is stopped as an administrator would, and must take that well.
 func serve(t testing.TB, flags ...string) *server {
 	t.Helper()
-	cmd := command(program, append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
+	return serveAt(t, "127.0.0.1:0", t.TempDir(), flags...)
+}
+
+// serveAt starts a server at an address, with the log of a directory.
+func serveAt(t testing.TB, address, data string, flags ...string) *server {
+	t.Helper()
+	cmd := command(program, append([]string{"serve", "--listen", address, "--data", data}, flags...)...)
 	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // the race detector would wait for a second
 	p := start(t, cmd)
 	var found []string
@@ -53,9 +60,20 @@ func (s *server) terminate(t testing.TB) {
 	}
 }
 
-// stop ends the server in good order.
+// kill ends the server as a power switch would, but for the kernel.
+func (s *server) kill(t testing.TB) {
+	t.Helper()
+	s.killed = true
+	s.signal(t, syscall.SIGKILL)
+	s.exitCode(t)
+}
+
+// stop ends the server in good order, if it runs.
 func (s *server) stop(t testing.TB) {
 	t.Helper()
+	if s.killed {
+		return
+	}
 	s.terminate(t)
 	if code := s.exitCode(t); code != 0 {
 		t.Errorf("duplex serve: exit code %d after SIGTERM", code)

@@ -3,11 +3,14 @@ package server
 import (
 	"cmp"
 	"log/slog"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/presence"
 )
 
 const (
@@ -34,9 +37,37 @@ const (
 // A Config says what a server is like. Zero fields have the defaults of
 // PROTOCOL.md §11.
 type Config struct {
-	// Listen holds the addresses to listen on, as HOST:PORT. If empty,
-	// DefaultListen. Port 0 is a free one: see Server.Addrs.
+	// Listen holds the addresses to listen on, as HOST:PORT. If empty, and
+	// there are no Listeners, DefaultListen. Port 0 is a free one: see
+	// Server.Addrs. If there is a certificate, TLS is served there, but for
+	// http://HOST:PORT.
 	Listen []string
+
+	// Listeners are open already; the server closes them. If there is a
+	// certificate, TLS is served on them.
+	Listeners []net.Listener
+
+	// TLSCert and TLSKey are files in PEM: a certificate, with those between
+	// it and its authority, and its key. They are read again when they change.
+	TLSCert, TLSKey string
+
+	// TLSDevDir, if not empty, is the directory of an authority that makes a
+	// certificate for this machine; who has DevCAFile in it trusts the server.
+	// The authority is made if there is none.
+	TLSDevDir string
+
+	// H2C allows HTTP/2 on plain connections, to clients that begin with it
+	// (RFC 9113 §3.3).
+	H2C bool
+
+	// HTTP3 serves HTTP/3, too, where TLS is served: on the UDP port with the
+	// same number, of which browsers are told by Alt-Svc. A connection costs far
+	// more memory there, and an event more time.
+	HTTP3 bool
+
+	// TrustProxy lists whose connections begin with a PROXY protocol header,
+	// version 1 or 2: it says where they come from.
+	TrustProxy []netip.Prefix
 
 	// AllowOrigins lists the other origins whose pages may use the topics, as
 	// "https://example.com"; "*" allows all, without credentials.
@@ -52,21 +83,35 @@ type Config struct {
 	MaxHeaderBytes   int           // of a request
 	MaxSubscriptions int           // of one request or connection
 	MaxConnections   int           // of the server. If zero, no limit
+	MaxStreams       int           // requests at once of one connection of HTTP/2 or HTTP/3
 	MaxWait          time.Duration // that a long-poll is held
 	Ping             time.Duration // interval of $ping
 	WriteTimeout     time.Duration // of a write that does not move
 	SendBuffer       int           // bytes that the kernel keeps for a slow subscriber
 	NoCompression    bool          // of WebSocket messages
 
-	RetainEvents      int           // kept of each topic. If negative, no limit
-	RetainAge         time.Duration // of the events kept. If negative, no limit
-	RetainBytes       int64         // of the log. If negative, no limit
-	Rules             []topic.Rule  // what differs for some topics; the first that matches counts
-	MaxLagBytes       int64         // of data that a slow subscriber may lack before it is ended. If zero, no limit
-	MaxLagTime        time.Duration // how old the events may be that it lacks. If zero, no limit
-	MaxTopics         int           // If negative, no limit
-	MaxKeys           int           // idempotency keys remembered. If negative, no limit
-	IdempotencyWindow time.Duration // for which a key is remembered
+	// Data is the directory of the log; it is made if missing. If empty, the log
+	// is in memory, and gone with the process.
+	Data string
+	// Fsync has every event synced to the disk before it is acknowledged.
+	Fsync bool
+	// NATS, if not nil, has the log kept by a NATS server or cluster, in place of
+	// Data: several servers share one log. Retention, Rules and
+	// IdempotencyWindow must be the same for all of them.
+	NATS *NATS
+
+	RetainEvents      int             // kept of each topic. If negative, no limit
+	RetainAge         time.Duration   // of the events kept. If negative, no limit
+	RetainBytes       int64           // of the log. If negative, no limit
+	Rules             []topic.Rule    // what differs for some topics; the first that matches counts
+	Presence          []topic.Pattern // the topics of which it is recorded who is on them
+	PresenceGrace     time.Duration   // for which a member stays when it has no connection. If negative, none
+	MaxMembers        int             // of all topics. If negative, no limit
+	MaxLagBytes       int64           // of data that a slow subscriber may lack before it is ended. If zero, no limit
+	MaxLagTime        time.Duration   // how old the events may be that it lacks. If zero, no limit
+	MaxTopics         int             // If negative, no limit
+	MaxKeys           int             // idempotency keys remembered. If negative, no limit
+	IdempotencyWindow time.Duration   // for which a key is remembered
 
 	// DrainTimeout bounds how long Run takes to stop. If zero, 10 s.
 	DrainTimeout time.Duration
@@ -83,13 +128,22 @@ func (c *Config) withDefaults() Config {
 	if c != nil {
 		d = *c
 	}
-	if len(d.Listen) == 0 {
+	if len(d.Listen) == 0 && len(d.Listeners) == 0 {
 		d.Listen = []string{DefaultListen}
 	}
 	d.MaxHeaderBytes = cmp.Or(d.MaxHeaderBytes, defaultMaxHeaderBytes)
+	d.MaxStreams = cmp.Or(d.MaxStreams, defaultMaxStreams)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, defaultDrainTimeout)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	return d
+}
+
+// rules are those of the topics: the last ones are our own.
+func (c *Config) rules() []topic.Rule {
+	if len(c.Presence) == 0 {
+		return c.Rules
+	}
+	return append(slices.Clone(c.Rules), presence.Rule())
 }
 
 // hosts are those that AllowHosts and AllowOrigins name.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -18,20 +19,21 @@ type connections struct {
 
 	mu       sync.Mutex
 	open     int                      // without the refused; guarded by mu
-	refused  map[net.Conn]struct{}    // beyond the limit; guarded by mu
+	refused  map[io.Closer]struct{}   // beyond the limit; guarded by mu
 	returned map[net.Conn]*connection // on their way back to net/http; guarded by mu
 }
 
 // A connection is what its requests know of it.
 type connection struct {
-	conn     net.Conn
-	loopback bool // of the listener
-	refused  bool // beyond the limit
+	conn     net.Conn // nil over HTTP/3
+	endpoint *endpoint
+	remote   string // IP:PORT as a proxy has told it, or empty
+	refused  bool   // beyond the limit
 }
 
 // Keys of what a context holds.
 type (
-	listenerKey   struct{} // net.Listener
+	listenerKey   struct{} // net.Listener: an *endpoint, or *returns
 	connectionKey struct{} // *connection
 )
 
@@ -41,11 +43,8 @@ func connectionOf(ctx context.Context) *connection { return ctx.Value(connection
 func (c *connections) accepted(ctx context.Context, conn net.Conn) context.Context {
 	state := c.comesBack(conn)
 	if state == nil {
-		state = &connection{
-			conn:     conn,
-			loopback: isLoopback(ctx.Value(listenerKey{}).(net.Listener).Addr()),
-			refused:  !c.enter(conn),
-		}
+		e := ctx.Value(listenerKey{}).(*endpoint)
+		state = &connection{conn, e, e.remote, !c.enter(conn)}
 	}
 	return context.WithValue(ctx, connectionKey{}, state)
 }
@@ -61,17 +60,17 @@ func (c *connections) comesBack(conn net.Conn) *connection {
 }
 
 // giveBack announces a connection that net/http is to have again.
-func (c *connections) giveBack(conn net.Conn, loopback bool) {
+func (c *connections) giveBack(conn net.Conn, e *endpoint, remote string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.returned == nil {
 		c.returned = make(map[net.Conn]*connection)
 	}
-	c.returned[conn] = &connection{conn: conn, loopback: loopback}
+	c.returned[conn] = &connection{conn: conn, endpoint: e, remote: remote}
 }
 
 // enter counts a connection. It returns false if there are too many.
-func (c *connections) enter(conn net.Conn) bool {
+func (c *connections) enter(conn io.Closer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.limit <= 0 || c.open < c.limit {
@@ -79,11 +78,11 @@ func (c *connections) enter(conn net.Conn) bool {
 		return true
 	}
 	if c.refused == nil {
-		c.refused = make(map[net.Conn]struct{})
+		c.refused = make(map[io.Closer]struct{})
 	}
 	c.refused[conn] = struct{}{}
 	if len(c.refused) > mostRefused {
-		conn.Close() // net/http notices when it reads
+		conn.Close() // who serves it notices
 	}
 	return false
 }
@@ -96,7 +95,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-func (c *connections) leave(conn net.Conn) {
+func (c *connections) leave(conn io.Closer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.refused[conn]; ok {

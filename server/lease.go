@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/duplexhq/duplex/view"
@@ -13,7 +14,7 @@ import (
 type lease struct {
 	server   *Server
 	line     requestLine
-	loopback bool // of the listener
+	endpoint *endpoint
 }
 
 // lease is the view's Take.
@@ -22,13 +23,15 @@ func (s *Server) lease(w http.ResponseWriter, r *http.Request) (net.Conn, view.L
 	answer := w.(*recorder) // of serve
 	answer.leased = true
 	line := newRequestLine(r, answer)
-	line.stays = answer.streams() || len(r.Header["Upgrade"]) > 0
-	if len(r.Header["Upgrade"]) > 0 {
-		line.status = http.StatusSwitchingProtocols
-	} else if line.status == 0 {
+	switch {
+	case answer.streams():
+		line.stays = true
+	case strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		line.stays, line.status = true, http.StatusSwitchingProtocols
+	default:
 		line.status = http.StatusOK // of a poll, later
 	}
-	return conn.conn, &lease{s, line, conn.loopback}
+	return conn.conn, &lease{s, line, conn.endpoint}
 }
 
 // Over notes the end.
@@ -40,7 +43,7 @@ func (l *lease) Over(sent int64) {
 // Return has net/http serve the connection again.
 func (l *lease) Return(conn net.Conn, sent int64) {
 	l.server.logRequest(&l.line, sent)
-	l.server.connections.giveBack(conn, l.loopback)
+	l.server.connections.giveBack(conn, l.endpoint, l.line.remote)
 	if !l.server.returns.put(conn) {
 		l.server.dismiss(conn)
 	}

@@ -52,15 +52,6 @@ func wantLine(t *testing.T, r *bufio.Reader, part string) {
 	}
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
-			t.Fatalf("it never happens: %s", what)
-		}
-	}
-}
-
 // wantConnections waits until so many are counted.
 func (s *Server) wantConnections(t *testing.T, n int) {
 	t.Helper()

@@ -2,12 +2,15 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/duplexhq/duplex/internal/testnet"
 )
@@ -43,8 +46,10 @@ func connect(t *testing.T, dial func(context.Context, string, string) (net.Conn,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &peer{conn, bufio.NewReader(conn), t}
+	return newPeer(t, conn)
 }
+
+func newPeer(t *testing.T, conn net.Conn) *peer { return &peer{conn, bufio.NewReader(conn), t} }
 
 // say sends text whose lines end with LF here and with CRLF there.
 func (p *peer) say(text string) {
@@ -85,4 +90,37 @@ func (p *peer) wantEnd() {
 	if rest, err := io.ReadAll(p.Reader); err != nil || len(rest) > 0 {
 		p.t.Errorf("after the last answer: %q, %v", rest, err)
 	}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("it never happens: %s", what)
+		}
+	}
+}
+
+// A logbook is what was logged so far.
+type logbook struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (b *logbook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logbook) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logbook) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Reset()
 }

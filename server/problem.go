@@ -22,13 +22,18 @@ var (
 	shuttingDown = problem{
 		Type: "urn:duplex:problem:shutting-down", Title: "The server is shutting down", Status: http.StatusServiceUnavailable,
 	}
+	notReady = problem{
+		Type: "urn:duplex:problem:unavailable", Title: "The log cannot be read or written now", Status: http.StatusServiceUnavailable,
+	}
 	tooManyConnections = problem{
 		Type: "urn:duplex:problem:limit-reached", Title: "A limit of the server is reached", Status: http.StatusServiceUnavailable,
 		Detail: "there are as many connections as --max-connections allows",
 	}
 )
 
-// write answers with the problem, as the last answer of its connection.
+// write answers with the problem, as the last answer of its connection. Over
+// HTTP/2, where net/http makes a GOAWAY of "close", a wrong Host is the matter of
+// one request only.
 func (p problem) write(w http.ResponseWriter, r *http.Request) {
 	body, err := json.Marshal(p)
 	if err != nil {
@@ -40,7 +45,9 @@ func (p problem) write(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Vary", "Accept, Prefer, Last-Event-ID, Origin")
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Connection", "close")
+	if r.ProtoMajor == 1 || p.Status != http.StatusMisdirectedRequest {
+		header.Set("Connection", "close")
+	}
 	if p.Status == http.StatusServiceUnavailable {
 		header.Set("Retry-After", "1")
 	}

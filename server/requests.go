@@ -13,6 +13,13 @@ import (
 // serve judges what concerns the whole server, and hands the rest on.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	answer := &recorder{ResponseWriter: w, began: time.Now()}
+	conn := connectionOf(r.Context())
+	if conn.remote != "" {
+		r.RemoteAddr = conn.remote
+	}
+	if conn.endpoint.altSvc != "" && r.ProtoMajor < 3 {
+		w.Header().Set("Alt-Svc", conn.endpoint.altSvc) // RFC 7838 §3
+	}
 	defer s.served(r, answer) // also if the handler panics
 	s.route(answer, r)
 }
@@ -26,7 +33,7 @@ func (s *Server) served(r *http.Request, answer *recorder) {
 		s.connections.leave(answer.hijacked)
 	}
 	line := newRequestLine(r, answer)
-	line.stays = answer.hijacked != nil || answer.streams()
+	line.stays = answer.hijacked != nil || answer.streams() || r.Method == http.MethodConnect && answer.status == http.StatusOK
 	s.logRequest(&line, answer.bytes)
 }
 
@@ -40,7 +47,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case conn.refused:
 		tooManyConnections.write(w, r)
-	case conn.loopback && !s.hosts.admits(r.Host, !r.ProtoAtLeast(1, 1)):
+	case conn.endpoint.loopback && !s.hosts.admits(r.Host, !r.ProtoAtLeast(1, 1)):
 		misdirectedHost.write(w, r)
 	case !s.progress.enter():
 		shuttingDown.write(w, r)
@@ -53,6 +60,12 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/healthz":
+		healthy(w)
+	case "/readyz":
+		if err := s.ready(); err != nil {
+			notReady.write(w, r)
+			return
+		}
 		healthy(w)
 	case "/":
 		s.view.ServeHTTP(w, front(r))

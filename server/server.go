@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/memlog"
+	"github.com/duplexhq/duplex/topic/presence"
 	"github.com/duplexhq/duplex/view"
 )
 
@@ -18,19 +18,24 @@ import (
 // Start and Shutdown are for those who want to do something between.
 type Server struct {
 	config      Config
+	logs        *logQueue
 	log         topic.Log
 	hub         *topic.Hub
+	presence    *presence.Recorder // nil: nothing is recorded
 	view        *view.Handler
 	http        *http.Server
 	hosts       hostRule
 	connections connections
 	returns     *returns
 
-	progress  progress
-	listen    func(network, address string) (net.Listener, error) // net.Listen
-	listeners []net.Listener
-	serving   sync.WaitGroup
-	failed    chan error // of a listener
+	progress    progress
+	certificate *certificate // nil: no TLS
+	addresses   []listenAddress
+	listen      func(network, address string) (net.Listener, error) // net.Listen
+	endpoints   []*endpoint                                         // open
+	serving     sync.WaitGroup
+	watching    context.CancelFunc // of the certificate
+	failed      chan error         // of a listener
 
 	stop    sync.Once
 	stopErr error
@@ -38,25 +43,50 @@ type Server struct {
 
 // New returns a server that does not listen yet. config may be nil. Shutdown
 // must be called, by Run or by the caller.
-func New(config *Config) (*Server, error) {
+func New(config *Config) (server *Server, err error) {
 	s := &Server{config: config.withDefaults(), listen: net.Listen, returns: newReturns()}
 	c := &s.config
+	s.logs = newLogQueue(c.Logger.Handler())
+	c.Logger = slog.New(s.logs)
+	defer func() {
+		if err != nil {
+			s.logs.close()
+		}
+	}()
 	s.hosts = newHostRule(c.hosts())
 	s.connections.limit = c.MaxConnections
-	s.failed = make(chan error, len(c.Listen))
-	rules, err := topic.NewRules(c.Rules...)
+	s.failed = make(chan error, 1+2*(len(c.Listen)+len(c.Listeners))) // the log, TCP and UDP
+	rules, err := topic.NewRules(c.rules()...)
 	if err != nil {
 		return nil, err
 	}
-	s.log = memlog.Open(&memlog.Options{
-		RetainEvents:      c.RetainEvents,
-		RetainAge:         c.RetainAge,
-		RetainBytes:       c.RetainBytes,
-		IdempotencyWindow: c.IdempotencyWindow,
-		MaxTopics:         c.MaxTopics,
-		MaxKeys:           c.MaxKeys,
-		Rules:             rules,
-	})
+	if s.certificate, err = newCertificate(c); err != nil {
+		return nil, err
+	}
+	if c.HTTP3 && s.certificate == nil {
+		return nil, errors.New("HTTP/3: there is no certificate")
+	}
+	for _, text := range c.Listen {
+		address, err := parseListen(text, s.certificate != nil)
+		if err != nil {
+			return nil, err
+		}
+		s.addresses = append(s.addresses, address)
+	}
+	if s.log, err = openLog(c, rules); err != nil {
+		return nil, err
+	}
+	if len(c.Presence) > 0 {
+		s.presence, err = presence.New(s.log, &presence.Options{
+			Patterns:   c.Presence,
+			Grace:      c.PresenceGrace,
+			MaxMembers: c.MaxMembers,
+			Logger:     c.Logger,
+		})
+		if err != nil {
+			return nil, errors.Join(err, s.log.Close())
+		}
+	}
 	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime})
 	s.view, err = view.New(s.hub, &view.Options{
 		MaxEventBytes:    c.MaxEventBytes,
@@ -70,24 +100,28 @@ func New(config *Config) (*Server, error) {
 		IdleTimeout:      idleTimeout,
 		Take:             s.lease,
 		AllowOrigins:     c.AllowOrigins,
+		Presence:         s.presence,
 		Logger:           c.Logger,
 	})
 	if err != nil {
+		s.presence.Close()
 		s.hub.Close()
 		return nil, errors.Join(err, s.log.Close())
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		Protocols:         protocols,
+		Protocols:         c.protocols(s.certificate != nil),
+		HTTP2:             c.http2(),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    c.MaxHeaderBytes,
 		BaseContext:       func(l net.Listener) context.Context { return context.WithValue(context.Background(), listenerKey{}, l) },
 		ConnContext:       s.connections.accepted,
 		ConnState:         s.connections.changed,
-		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn), // panics, too
+		ErrorLog:          newErrorLog(c.Logger),
+	}
+	if s.certificate != nil {
+		s.http.TLSConfig = s.certificate.config()
 	}
 	return s, nil
 }
@@ -95,38 +129,34 @@ func New(config *Config) (*Server, error) {
 // Start listens on all addresses and serves them. It returns when they are
 // open, or with an error when one cannot be.
 func (s *Server) Start() error {
-	for _, address := range s.config.Listen {
-		l, err := s.listen("tcp", address)
-		if err != nil {
-			for _, open := range s.listeners {
-				err = errors.Join(err, open.Close())
-			}
-			s.listeners = nil
-			return err
-		}
-		s.listeners = append(s.listeners, l)
+	if err := s.open(); err != nil {
+		return err
 	}
-	for _, l := range s.listeners {
+	for _, e := range s.endpoints {
 		// Ends when Shutdown closes the listener. Joined by Shutdown.
 		s.serving.Go(func() {
-			if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				s.failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			if err := s.http.Serve(e); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- fmt.Errorf("serve %s: %w", e.Addr(), err)
 			}
 		})
-		s.config.Logger.Info("listening", "address", l.Addr().String())
+		if e.http3 != nil {
+			// Ends, and is joined, by Shutdown.
+			s.serving.Go(func() {
+				if err := e.http3.serve(); !errors.Is(err, http.ErrServerClosed) {
+					s.failed <- fmt.Errorf("serve HTTP/3 on %s: %w", e.Addr(), err)
+				}
+			})
+		}
+		s.config.Logger.Info("listening", "address", e.Addr().String(), "tls", e.tls != nil, "versions", e.versions)
 	}
+	watching, stop := context.WithCancel(context.Background())
+	s.watching = stop
+	if s.certificate != nil {
+		s.serving.Go(func() { s.certificate.watch(watching, s.config.Logger) }) // Ends, and is joined, by Shutdown.
+	}
+	s.serving.Go(func() { s.watchLog(watching) })        // Ends, and is joined, by Shutdown.
 	s.serving.Go(func() { _ = s.http.Serve(s.returns) }) // Ends when Shutdown closes it. Joined by Shutdown.
 	return nil
-}
-
-// Addrs are the addresses that the server listens on, in the order of
-// Config.Listen.
-func (s *Server) Addrs() []net.Addr {
-	addrs := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		addrs[i] = l.Addr()
-	}
-	return addrs
 }
 
 // Run starts the server, if Start has not been called, and serves until ctx is
@@ -134,7 +164,7 @@ func (s *Server) Addrs() []net.Addr {
 // Config.DrainTimeout.
 func (s *Server) Run(ctx context.Context) error {
 	var err error
-	if s.listeners == nil {
+	if s.endpoints == nil {
 		err = s.Start()
 	}
 	if err == nil {
@@ -159,7 +189,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 func (s *Server) shutdown(ctx context.Context) error {
 	answered := s.progress.stop()
-	if s.listeners != nil {
+	if s.endpoints == nil { // it was never started
+		for _, l := range s.config.Listeners {
+			l.Close() // nothing was accepted
+		}
+	} else {
+		s.watching()
 		s.config.Logger.Info("stopping", "connections", s.connections.count())
 	}
 	err := s.view.Shutdown(ctx)
@@ -174,10 +209,23 @@ func (s *Server) shutdown(ctx context.Context) error {
 	// Until here the listeners were open, so that whoever comes is told.
 	last, cancel := context.WithTimeout(ctx, lastAnswers)
 	defer cancel()
+	for _, e := range s.endpoints {
+		if e.http3 != nil {
+			s.serving.Go(func() { e.http3.shutdown(last) }) // Ends with last. Joined below.
+		}
+	}
 	if s.http.Shutdown(last) != nil {
 		s.http.Close() // its error is that of listeners that are closed already
 	}
 	s.serving.Wait()
+	for _, e := range s.endpoints {
+		if e.http3 != nil {
+			err = errors.Join(err, e.http3.close())
+		}
+	}
+	s.presence.Close()
 	s.hub.Close()
-	return errors.Join(err, s.log.Close())
+	err = errors.Join(err, s.log.Close())
+	s.logs.close()
+	return err
 }

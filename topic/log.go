@@ -136,4 +136,7 @@ var (
 	ErrTooManyTopics = errors.New("topic: too many topics")
 	ErrNotJSON       = errors.New("topic: data is not one JSON value")
 	ErrClosed        = errors.New("topic: closed")
+	// ErrUnavailable is what a log's errors are that say that it cannot do
+	// its work now.
+	ErrUnavailable = errors.New("topic: the log cannot be read or written now")
 )

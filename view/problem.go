@@ -123,7 +123,7 @@ func problemOf(err error) *Problem {
 		return newProblem("too-slow", "more than --max-lag-bytes or --max-lag-time allows")
 	case errors.Is(err, topic.ErrClosed):
 		return newProblem("shutting-down", "")
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, topic.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return newProblem("unavailable", "")
 	}
 	return newProblem("internal", "")

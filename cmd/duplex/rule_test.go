@@ -63,7 +63,7 @@ func TestServeRefusesRules(t *testing.T) {
 		"a batching interval that is not from 0":  {"--rule", "a: batch=11s"},
 		"--max-lag-time: must not be less than 0": {"--max-lag-time=-1s"},
 	} {
-		if _, notes := duplex(t, exitUsage, "", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...); !strings.Contains(notes, want) {
+		if _, notes := duplex(t, exitUsage, "", append([]string{"serve", "--memory", "--listen", "127.0.0.1:0"}, args...)...); !strings.Contains(notes, want) {
 			t.Errorf("%q: %q, want %q", args, notes, want)
 		}
 	}
@@ -107,7 +107,7 @@ func TestServeRules(t *testing.T) {
 		"rule:\n- pattern: a\n  retain-events: lots\n": "retain-events: want a number",
 	} {
 		write(text)
-		if _, notes := duplex(t, exitUsage, "", "serve", "--listen", "127.0.0.1:0", "--config", file); !strings.Contains(notes, want) {
+		if _, notes := duplex(t, exitUsage, "", "serve", "--memory", "--listen", "127.0.0.1:0", "--config", file); !strings.Contains(notes, want) {
 			t.Errorf("%q: %q, want %q", text, notes, want)
 		}
 	}

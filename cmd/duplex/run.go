@@ -50,6 +50,7 @@ func run(ctx context.Context, args []string, c *console) int {
 		kong.NoDefaultHelp(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.DefaultEnvars("DUPLEX"),
+		kong.Vars{"tls_dev_dir": defaultDevDir()},
 		kong.Configuration(readConfig),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(c),

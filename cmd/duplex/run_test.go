@@ -91,7 +91,7 @@ func duplex(t *testing.T, code int, in string, args ...string) (out, err string)
 // serve runs a server and returns its URL.
 func serve(t *testing.T, args ...string) string {
 	t.Helper()
-	p := begin(t, nil, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	p := begin(t, nil, append([]string{"serve", "--memory", "--listen", "127.0.0.1:0"}, args...)...)
 	t.Cleanup(func() {
 		p.stop()
 		p.end(exitDone)
@@ -229,8 +229,10 @@ func TestExitCodes(t *testing.T) {
 		{exitUsage, "can't be used together", []string{"pub", "a", "x", "--json", "--content-type", "text/html"}},
 		{exitUsage, "want a number of bytes", []string{"serve", "--retain-bytes", "many"}},
 		{exitUsage, "--max-wait: must be more than 0", []string{"serve", "--max-wait", "0s"}},
-		{exitUsage, "no other log", []string{"serve", "--no-memory"}},
-		{exitUsage, "https://x.example/path", []string{"serve", "--allow-origin", "https://x.example/path"}},
+		{exitUsage, "is on no disk", []string{"serve", "--memory", "--durability", "fsync"}},
+		{exitUsage, "has no name", []string{"serve", "--data="}},
+		{exitUsage, "--durability must be one of", []string{"serve", "--durability", "best"}},
+		{exitUsage, "https://x.example/path", []string{"serve", "--memory", "--allow-origin", "https://x.example/path"}},
 		{exitRefused, "403 ", []string{"pub", "$sys", "x"}},
 		{exitRefused, "400 ", []string{"pub", "a", "x", "--json"}},
 		{exitRefused, "after 0 events: 400 ", []string{"pub", "a/*", "-"}},
@@ -283,7 +285,7 @@ func TestVersion(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	address := strings.TrimPrefix(serve(t), "http://")
-	if _, notes := duplex(t, exitFailed, "", "serve", "--listen", address); !strings.Contains(notes, "address already in use; another program listens there: choose another address with --listen") {
+	if _, notes := duplex(t, exitFailed, "", "serve", "--memory", "--listen", address); !strings.Contains(notes, "address already in use; another program listens there: choose another address with --listen") {
 		t.Errorf("notes %q", notes)
 	}
 }

@@ -265,4 +265,10 @@ func (l *Log) fail(why error) error {
 // the store has not said whether it has stored something, or an external stream
 // is not what it was. What is there still can be read. Open the log anew to find
 // out.
-var ErrFailed = errors.New("jetlog: the log takes no more events until it is opened anew")
+var ErrFailed error = &unavailable{"jetlog: the log takes no more events until it is opened anew"}
+
+// unavailable is a topic.ErrUnavailable with a text of its own.
+type unavailable struct{ text string }
+
+func (e *unavailable) Error() string   { return e.text }
+func (*unavailable) Is(err error) bool { return err == topic.ErrUnavailable }

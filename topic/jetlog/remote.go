@@ -48,7 +48,7 @@ const (
 // ErrUnavailable says that the external NATS server, or its stream, does not
 // answer. What was to be appended may or may not be stored; with a key, it can
 // be appended again. It passes when the server is back.
-var ErrUnavailable = errors.New("jetlog: the NATS server does not answer")
+var ErrUnavailable error = &unavailable{"jetlog: the NATS server does not answer"}
 
 // remote follows a stream that other nodes write to, and writes to it.
 type remote struct {

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog"
+	"github.com/duplexhq/duplex/topic/memlog"
+)
+
+// openLog opens the log that the config names. Reading a large one takes its
+// time: what was read so far is told to the logger.
+func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
+	if c.Data == "" && c.NATS == nil {
+		return memlog.Open(&memlog.Options{
+			RetainEvents:      c.RetainEvents,
+			RetainAge:         c.RetainAge,
+			RetainBytes:       c.RetainBytes,
+			IdempotencyWindow: c.IdempotencyWindow,
+			MaxTopics:         c.MaxTopics,
+			MaxKeys:           c.MaxKeys,
+			Rules:             rules,
+		}), nil
+	}
+	told := time.Now()
+	log, err := jetlog.Open(&jetlog.Options{
+		Dir:               c.Data,
+		Fsync:             c.Fsync,
+		NATS:              c.NATS,
+		RetainEvents:      c.RetainEvents,
+		RetainAge:         c.RetainAge,
+		RetainBytes:       c.RetainBytes,
+		IdempotencyWindow: c.IdempotencyWindow,
+		MaxTopics:         c.MaxTopics,
+		MaxKeys:           c.MaxKeys,
+		Rules:             rules,
+		Logger:            c.Logger,
+		Progress: func(read, of uint64) {
+			if read < of && time.Since(told) > time.Second {
+				told = time.Now()
+				c.Logger.Info("reading the log", "read", fmt.Sprintf("%d %%", 100*read/of))
+			}
+		},
+	})
+	if err != nil {
+		place := c.Data
+		if c.NATS != nil {
+			place = "NATS"
+		}
+		return nil, &LogError{place, err}
+	}
+	return log, nil
+}
+
+// NATS says where several servers share a log.
+type NATS = jetlog.NATS
+
+// A LogError says that the log cannot be opened.
+type LogError struct {
+	Place string // a directory, or NATS
+	Err   error
+}
+
+func (e *LogError) Error() string {
+	return "the log in " + e.Place + " cannot be opened: " + strings.TrimPrefix(e.Err.Error(), "jetlog: ")
+}
+
+func (e *LogError) Unwrap() error { return e.Err }
+
+// ready returns why nothing can be published now, or nil.
+func (s *Server) ready() error {
+	if log, ok := s.log.(interface{ Ready() error }); ok {
+		return log.Ready()
+	}
+	return nil
+}
+
+// readyInterval is how often the log is looked at.
+const readyInterval = time.Second
+
+// watchLog has the server fail with a log that takes nothing more: only a new
+// start can help it. It ends with ctx.
+func (s *Server) watchLog(ctx context.Context) {
+	ticker := time.NewTicker(readyInterval)
+	defer ticker.Stop()
+	var before error
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := s.ready()
+		if errors.Is(err, jetlog.ErrFailed) {
+			s.failed <- err
+			return
+		}
+		if (err == nil) != (before == nil) {
+			s.config.Logger.Warn("the log", "ready", err == nil, "error", err)
+		}
+		before = err
+	}
+}
