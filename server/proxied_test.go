@@ -169,6 +169,7 @@ func TestProxyOverTLS(t *testing.T) {
 					t.Errorf("answered %q", rest)
 				}
 			}
+			secure.Close() // a pipe would hold up the alert of the server's end of it
 			if err := s.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
