@@ -152,11 +152,11 @@ func (c *Conn) Acknowledged() (all bool, last time.Duration) {
 	if c.state == gone {
 		return true, 0
 	}
-	info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	unacked, last, errno := acknowledged(int(c.fd))
+	if errno != 0 {
 		return true, 0 // the loop will tell
 	}
-	return info.Unacked == 0, time.Duration(info.Last_ack_recv) * time.Millisecond
+	return unacked == 0, last
 }
 
 // LocalAddr gives the address of this side; it is not valid once the
