@@ -247,6 +247,9 @@ func (z *Inflater) symbolCodes(src []byte, n int) (int, inflateStop) {
 		if e == 0 && z.count >= codeIndex {
 			return n, invalid
 		}
+		if e == 0 || e.size() > z.count {
+			return n, starved // what was looked up has bits that are not there yet
+		}
 		var extra uint
 		var value uint8 // to be repeated
 		repeat := 1
@@ -264,7 +267,7 @@ func (z *Inflater) symbolCodes(src []byte, n int) (int, inflateStop) {
 		default:
 			value = uint8(symbol)
 		}
-		if e == 0 || e.size()+extra > z.count {
+		if e.size()+extra > z.count {
 			return n, starved
 		}
 		z.take(e.size())

@@ -233,7 +233,7 @@ func TestInflatesWhatTheStandardLibraryDeflates(t *testing.T) {
 						history = message[max(at+len(part)-maxWindow, 0) : at+len(part)]
 					}
 				}
-				for _, size := range []func() int{whole, func() int { return 1 + rand.IntN(5000) }} {
+				for _, size := range []func() int{whole, single, func() int { return 1 + rand.IntN(5000) }} {
 					var l lender
 					got := collect(Config{Role: Client, Inflation: l.inflation(15, takeover)}, input, size)
 					if got.fault != nil || fmt.Sprint(got.events) != fmt.Sprint(want) {
@@ -245,6 +245,17 @@ func TestInflatesWhatTheStandardLibraryDeflates(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A code of which not all bits are there may look like one that is not allowed
+// where it stands.
+func TestInflatesCutCodes(t *testing.T) {
+	t.Parallel()
+	var l lender
+	m := NewMachine(Config{Role: Client, Inflation: l.inflation(15, false)})
+	if _, _, err := m.Next([]byte("\xc1\x7e\x01\x4d\x04\xc0\x37\xd2\xab\x38\x00\x00\xe0")); err != nil {
+		t.Error(err)
 	}
 }
 
