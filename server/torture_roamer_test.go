@@ -514,9 +514,10 @@ func (r *roamer) page(l *link, q *request, resp *http.Response) bool {
 		r.caughtUp()
 		if q.as == asPoll && l.isCalm() && r.rng.IntN(4) > 0 {
 			// A link that waits for a request: it is closed when the server stops.
-			if err := l.hungUp(); l.cause == errStuck && r.isHeldUp() {
-			} else if err != nil || !r.x.stopping.Load() && r.x.patient {
-				r.errorf("a link that waited was not hung up in order, or too early: %v", err)
+			err := l.hungUp()
+			early := !r.x.stopping.Load() && r.x.patient
+			if (err != nil || early) && !(l.cause == errStuck && r.isHeldUp()) {
+				r.errorf("a link that waited was not hung up in order (too early: %v): %v", early, err)
 			}
 			r.told = true
 			return false
