@@ -108,6 +108,16 @@ func (h *house) want(lines ...string) {
 	h.lines = nil
 }
 
+// wantInAnyOrder is want for lines of several topics.
+func (h *house) wantInAnyOrder(lines ...string) {
+	h.t.Helper()
+	synctest.Wait()
+	h.mu.Lock()
+	slices.Sort(h.lines)
+	h.mu.Unlock()
+	h.want(lines...)
+}
+
 // at lets a time come, counted from the beginning.
 func (h *house) at(d time.Duration) {
 	time.Sleep(time.Until(h.began.Add(d)))

@@ -298,7 +298,7 @@ func TestLogFails(t *testing.T) {
 		for range 3 {
 			g.pass <- nil
 		}
-		h.want("2s room/1 +ada +dan", "2s room/2 +bob", "2s room/3 +bob")
+		h.wantInAnyOrder("2s room/1 +ada +dan", "2s room/2 +bob", "2s room/3 +bob") // which was refused first, the scheduler decides
 		if n := strings.Count(logged.String(), "presence is not announced"); n != 2 || !strings.Contains(logged.String(), "the disk is full") {
 			t.Errorf("logged %s", &logged)
 		}
