@@ -94,13 +94,16 @@ func (l *link) cut() { l.conn.Abort() }
 // write sends chunks, and reports whether the network has taken all that was
 // written. Else Drained follows. It may be called by any goroutine.
 func (l *link) write(chunks ...[]byte) (taken bool) {
-	size := 0
-	for _, c := range chunks {
-		size += len(c)
-	}
-	l.sent.Add(int64(size))
+	l.sent.Add(sizeOf(chunks))
 	pending, err := l.conn.Write(chunks...)
 	return pending == 0 && err == nil
+}
+
+func sizeOf(chunks [][]byte) (size int64) {
+	for _, c := range chunks {
+		size += int64(len(c))
+	}
+	return size
 }
 
 // finish is for when the last byte of the answer was written.

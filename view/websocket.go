@@ -195,11 +195,7 @@ func (s *session) cut() { s.conn.CloseNow() }
 
 // Send is the hub's.
 func (s *session) Send(b topic.Batch) bool {
-	size := 0
-	for _, c := range b.Chunks {
-		size += len(c)
-	}
-	s.sent.Add(int64(size))
+	s.sent.Add(sizeOf(b.Chunks))
 	taken, err := s.conn.Offer(b.Chunks...)
 	if b.End != nil {
 		s.close(s.closingFor(b.End))

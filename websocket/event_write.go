@@ -41,10 +41,7 @@ func (c *EventConn) isFull(frames [][]byte) bool {
 	if pending == 0 || err != nil {
 		return false
 	}
-	for _, frame := range frames {
-		pending += len(frame)
-	}
-	return pending > c.server.options.MaxPending
+	return pending+sizeOf(frames) > c.server.options.MaxPending
 }
 
 // put is for who holds mu, as is all that follows. It never blocks.
