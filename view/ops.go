@@ -8,12 +8,36 @@ import (
 
 	"github.com/duplexhq/duplex/internal/jsonscan"
 	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/websocket"
 )
 
-// ops is a session that carries out what a duplex.v1 client says (PROTOCOL.md
-// §8.4).
-type ops session
+// ops carries out what a duplex.v1 client says (PROTOCOL.md §8.4). It belongs to
+// who reads from the client.
+type ops struct {
+	client
+	names  []string // of the subscriptions
+	answer []byte   // reused
+}
+
+// A client is the connection that ops are for.
+type client interface {
+	// common is what all connections have.
+	common() *session
+	// frame appends a message as it goes over the connection.
+	frame(dst, message []byte) []byte
+	// say sends a message. If that fails, the connection is lost, and its end
+	// follows.
+	say(message []byte)
+}
+
+// begin gives the selections that a connection begins with.
+func (o *ops) begin(rd *reading, start topic.Start) []topic.Selection {
+	var selections []topic.Selection
+	for _, p := range rd.patterns {
+		selections = append(selections, topic.Selection{Name: p.String(), Patterns: []topic.Pattern{p}, Start: start})
+		o.names = append(o.names, p.String())
+	}
+	return selections
+}
 
 // An op is one message of the client. Its slices alias the message.
 type op struct {
@@ -27,18 +51,14 @@ type op struct {
 }
 
 // take carries out a message, and answers it if it has a ref or a fault.
-func (o *ops) take(kind websocket.MessageType, data []byte) closing {
-	if kind != websocket.Text {
-		return closing{code: websocket.CloseUnsupportedData}
-	}
-	op, problem := parseOp(data)
+func (o *ops) take(message []byte) {
+	op, problem := parseOp(message)
 	if problem == nil {
 		problem = o.do(op)
 	}
 	if problem != nil {
 		o.refuse(op.ref, problem)
 	}
-	return closing{}
 }
 
 // parseOp reads a message. With a problem, the op has its ref if it had one.
@@ -103,44 +123,44 @@ func (o *ops) subscribe(op op) *Problem {
 	if err != nil {
 		return problemOf(err)
 	}
-	name := pattern.String()
-	if len(o.multi.names) >= o.handler.opts.MaxSubscriptions && !slices.Contains(o.multi.names, name) {
-		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.multi.names))+" subscriptions already.")
+	s, name := o.common(), pattern.String()
+	if len(o.names) >= s.handler.opts.MaxSubscriptions && !slices.Contains(o.names, name) {
+		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.names))+" subscriptions already.")
 	}
 	patterns := []topic.Pattern{pattern}
-	if problem := o.handler.checkPresence(patterns); problem != nil {
+	if problem := s.handler.checkPresence(patterns); problem != nil {
 		return problem
 	}
-	start, err := o.handler.start(context.Background(), patterns, "", op.after)
+	start, err := s.handler.start(context.Background(), patterns, "", op.after)
 	if err != nil {
-		return (*session)(o).problem(op.topic, err)
+		return s.problem(op.topic, err)
 	}
-	if err := join(o.visit, patterns); err != nil {
+	if err := join(s.visit, patterns); err != nil {
 		return problemOf(err)
 	}
 	o.forget(name)
 	sel := topic.Selection{Name: name, Patterns: patterns, Start: start}
 	if op.ref != nil {
 		// By way of the hub: a client takes what follows for the subscription's.
-		sel.Opening = websocket.AppendMessage(nil, websocket.Text, appendOK(nil, op.ref, cmp.Or(start.Asked, start.Cursor.String())))
+		sel.Opening = o.frame(nil, appendOK(nil, op.ref, cmp.Or(start.Asked, start.Cursor.String())))
 	}
-	o.multi.names = append(o.multi.names, name)
-	o.sub.Subscribe(sel)
+	o.names = append(o.names, name)
+	s.sub.Subscribe(sel)
 	return nil
 }
 
 func (o *ops) unsubscribe(op op) {
 	o.forget(op.topic)
-	o.visit.Leave(op.topic)
+	o.common().visit.Leave(op.topic)
 	o.confirm(op.ref, "")
 }
 
 // forget ends a subscription, if there is one of that name. None of its events
 // follow.
 func (o *ops) forget(name string) {
-	if i := slices.Index(o.multi.names, name); i >= 0 {
-		o.multi.names = slices.Delete(o.multi.names, i, i+1)
-		o.sub.Unsubscribe(name)
+	if i := slices.Index(o.names, name); i >= 0 {
+		o.names = slices.Delete(o.names, i, i+1)
+		o.common().sub.Unsubscribe(name)
 	}
 }
 
@@ -155,13 +175,14 @@ func (o *ops) publish(op op) *Problem {
 	if err != nil {
 		return problemOf(err)
 	}
-	if int64(len(draft.Data)) > o.handler.opts.MaxEventBytes {
+	s := o.common()
+	if int64(len(draft.Data)) > s.handler.opts.MaxEventBytes {
 		return newProblem("too-big", "The event is larger than the server takes.")
 	}
 	drafts := []topic.Draft{draft}
-	id, err := o.handler.hub.Publish(context.Background(), op.topic, drafts, topic.NewKey(op.key, drafts))
+	id, err := s.handler.hub.Publish(context.Background(), op.topic, drafts, topic.NewKey(op.key, drafts))
 	if err != nil {
-		return (*session)(o).problem(op.topic, err)
+		return s.problem(op.topic, err)
 	}
 	o.confirm(op.ref, id.String())
 	return nil
@@ -183,27 +204,18 @@ func (o *ops) confirm(ref []byte, id string) {
 	if ref == nil {
 		return
 	}
-	o.multi.answer = appendOK(o.multi.answer[:0], ref, id)
-	o.send()
+	o.answer = appendOK(o.answer[:0], ref, id)
+	o.say(o.answer)
 }
 
 // refuse answers an op that failed, with its ref if it has one.
 func (o *ops) refuse(ref []byte, p *Problem) {
-	o.multi.answer = append(o.multi.answer[:0], `{"op":"error",`...)
+	o.answer = append(o.answer[:0], `{"op":"error",`...)
 	if ref != nil {
-		o.multi.answer = append(o.multi.answer, `"ref":`...)
-		o.multi.answer = append(o.multi.answer, ref...)
-		o.multi.answer = append(o.multi.answer, ',')
+		o.answer = append(o.answer, `"ref":`...)
+		o.answer = append(o.answer, ref...)
+		o.answer = append(o.answer, ',')
 	}
-	o.multi.answer = append(p.appendMembers(o.multi.answer), '}')
-	o.send()
-}
-
-// send sends the answer. If it fails, the connection is lost, and its end
-// follows.
-func (o *ops) send() {
-	if o.conn.Write(websocket.Text, o.multi.answer) == websocket.ErrFull {
-		// A few answers more: the client is not heard before it has read.
-		_, _ = o.conn.Offer(websocket.AppendMessage(nil, websocket.Text, o.multi.answer))
-	}
+	o.answer = append(p.appendMembers(o.answer), '}')
+	o.say(o.answer)
 }

@@ -2,24 +2,15 @@ package view
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
-	"sync/atomic"
 
 	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/presence"
 	"github.com/duplexhq/duplex/websocket"
 )
 
 // subprotocol is the one that carries many topics (PROTOCOL.md §8.3).
 const subprotocol = "duplex.v1"
-
-// Close codes of our own (PROTOCOL.md §8.8).
-const (
-	closeTooSlow websocket.CloseCode = 4408
-	closeGap     websocket.CloseCode = 4410 // where no signal can tell of it
-)
 
 // newSocketServer gives a server of WebSockets whose messages have so many bytes
 // at most.
@@ -28,7 +19,7 @@ func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
 	if h.opts.NoCompression {
 		compression = nil
 	}
-	return websocket.NewServer(sessions{}, &websocket.ServerOptions{
+	return websocket.NewServer(webSockets{}, &websocket.ServerOptions{
 		AcceptOptions: websocket.AcceptOptions{
 			Subprotocols: []string{subprotocol},
 			AllowOrigins: []string{"*"}, // the origin policy has judged already
@@ -67,7 +58,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 		visit.End()
 		return newProblem("shutting-down", "")
 	}
-	s := &session{handler: h, visit: visit, greeted: make(chan struct{})}
+	s := &webSocket{session: newSession(h, visit)}
 	_, s.lease = h.lease(w, r)
 	server := h.raw
 	if handshake.Subprotocol != "" {
@@ -75,58 +66,40 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	}
 	server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), opening{}, &opened{s, rd, start})))
 	if s.conn == nil {
-		s.over() // the client has gone before it was open
+		s.over(s) // the client has gone before it was open
 	}
 	return nil
 }
 
-// A session is one WebSocket connection.
-type session struct {
-	handler *Handler
-	lease   Lease
+// A webSocket is one connection.
+type webSocket struct {
+	session
 	conn    *websocket.EventConn
-	sub     *topic.Subscriber
-	visit   *presence.Visit // until it is over
-	topic   string          // what messages are published to; without duplex.v1
-	multi   *multiple       // duplex.v1; else nil
-	refused bool            // what the client has sent was a reason to close; the reader's
-	sent    atomic.Int64    // bytes
-	greeted chan struct{}   // closed when the first batch was sent; nil then
+	topic   string // what messages are published to; without duplex.v1
+	ops     *ops   // of duplex.v1; else nil
+	refused bool   // what the client has sent was a reason to close; the reader's
 }
 
-// multiple is what duplex.v1 needs besides. It belongs to who reads.
-type multiple struct {
-	names  []string // of the subscriptions
-	answer []byte   // reused
-}
-
-// opening is the key of what a session needs at its beginning only.
+// opening is the key of what one needs at its beginning only.
 type opening struct{}
 
 type opened struct {
-	*session
+	*webSocket
 	*reading
 	start topic.Start
 }
 
-// A closing is what to close a connection with. The zero closing means that
-// the connection goes on.
-type closing struct {
-	code   websocket.CloseCode
-	reason string
-}
-
-// sessions is the handler of the connections.
-type sessions struct{}
+// webSockets is the handler of the connections.
+type webSockets struct{}
 
 // Open returns when the first signal was sent. Until then nothing is read: the
 // answer to an op would come before it (PROTOCOL.md §8.3).
-func (sessions) Open(c *websocket.EventConn, r *http.Request) {
+func (webSockets) Open(c *websocket.EventConn, r *http.Request) {
 	o := r.Context().Value(opening{}).(*opened)
-	o.session.open(c, o.reading, o.start)
+	o.webSocket.open(c, o.reading, o.start)
 }
 
-func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
+func (s *webSocket) open(c *websocket.EventConn, rd *reading, start topic.Start) {
 	s.conn = c
 	c.SetValue(s)
 	s.handler.connections.add(s)
@@ -134,11 +107,8 @@ func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
 	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true, Join: true}
 	var selections []topic.Selection
 	if c.Subprotocol() == subprotocol {
-		opts.Named, s.multi = true, new(multiple)
-		for _, p := range rd.patterns {
-			selections = append(selections, topic.Selection{Name: p.String(), Patterns: []topic.Pattern{p}, Start: start})
-			s.multi.names = append(s.multi.names, p.String())
-		}
+		opts.Named, s.ops = true, &ops{client: s}
+		selections = s.ops.begin(rd, start)
 	} else {
 		s.topic = rd.patterns[0].String()
 		opts.EndWithTopic = rd.oneTopic()
@@ -153,16 +123,19 @@ func (s *session) open(c *websocket.EventConn, rd *reading, start topic.Start) {
 }
 
 // Message hands on what the client says, until there is a reason to close.
-func (sessions) Message(c *websocket.EventConn, kind websocket.MessageType, data []byte) {
-	s := c.Value().(*session)
+func (webSockets) Message(c *websocket.EventConn, kind websocket.MessageType, data []byte) {
+	s := c.Value().(*webSocket)
 	if s.refused {
 		return
 	}
 	var end closing
-	if s.multi == nil {
+	switch {
+	case s.ops == nil:
 		end = s.publish(kind, data)
-	} else {
-		end = (*ops)(s).take(kind, data)
+	case kind == websocket.Text:
+		s.ops.take(data)
+	default:
+		end.code = websocket.CloseUnsupportedData
 	}
 	if end.code != 0 {
 		s.refused = true
@@ -171,75 +144,53 @@ func (sessions) Message(c *websocket.EventConn, kind websocket.MessageType, data
 }
 
 // Drained lets the hub go on.
-func (sessions) Drained(c *websocket.EventConn) { c.Value().(*session).sub.Writable() }
+func (webSockets) Drained(c *websocket.EventConn) { c.Value().(*webSocket).sub.Writable() }
 
 // Close is the end.
-func (sessions) Close(c *websocket.EventConn, _ error) {
-	s := c.Value().(*session)
+func (webSockets) Close(c *websocket.EventConn, _ error) {
+	s := c.Value().(*webSocket)
 	s.sub.Close()
-	s.over()
+	s.over(s)
 }
-
-// over is for a connection that has ended.
-func (s *session) over() {
-	s.visit.End()
-	s.handler.connections.remove(s)
-	s.lease.Over(s.sent.Load())
-}
-
-// goAway is the hub's business.
-func (s *session) goAway() {}
 
 // cut ends the connection at once.
-func (s *session) cut() { s.conn.CloseNow() }
+func (s *webSocket) cut() { s.conn.CloseNow() }
 
 // Send is the hub's.
-func (s *session) Send(b topic.Batch) bool {
+func (s *webSocket) Send(b topic.Batch) bool {
 	s.sent.Add(sizeOf(b.Chunks))
 	taken, err := s.conn.Offer(b.Chunks...)
 	if b.End != nil {
 		s.close(s.closingFor(b.End))
 	}
-	if s.greeted != nil {
-		close(s.greeted)
-		s.greeted = nil
-	}
+	s.greet()
 	return taken || err != nil // of a connection that has ended, nothing is kept
 }
 
 // Cut is the hub's.
-func (s *session) Cut(end error) { s.close(s.closingFor(end)) }
+func (s *webSocket) Cut(end error) { s.close(s.closingFor(end)) }
 
-func (s *session) close(end closing) {
+func (s *webSocket) close(end closing) {
 	if s.conn.Close(end.code, end.reason) != nil {
 		s.conn.CloseNow() // the reason is none that may be sent
 	}
 }
 
-// closingFor says how a connection ends that the hub has given its last batch.
-func (s *session) closingFor(end error) closing {
-	if errors.Is(end, topic.ErrEnded) {
-		return closing{websocket.CloseNormal, "end"}
+// frame is for ops, as is say.
+func (*webSocket) frame(dst, message []byte) []byte {
+	return websocket.AppendMessage(dst, websocket.Text, message)
+}
+
+func (s *webSocket) say(message []byte) {
+	if s.conn.Write(websocket.Text, message) == websocket.ErrFull {
+		// A few answers more: the client is not heard before it has read.
+		_, _ = s.conn.Offer(s.frame(nil, message))
 	}
-	if gap, ok := errors.AsType[*topic.GapError](end); ok {
-		if gap.Oldest.Seq == 0 {
-			return closing{code: closeGap}
-		}
-		return closing{closeGap, gap.Oldest.String()}
-	}
-	switch {
-	case errors.Is(end, topic.ErrClosed):
-		return closing{websocket.CloseGoingAway, "shutting-down"}
-	case errors.Is(end, topic.ErrTooSlow):
-		return closing{closeTooSlow, "too-slow"}
-	}
-	s.handler.logEnd(end)
-	return closing{websocket.CloseInternalError, problemOf(end).Type}
 }
 
 // publish publishes a message to the URL's topic (PROTOCOL.md §8.2). A pattern
 // is refused like any name that cannot be published to.
-func (s *session) publish(kind websocket.MessageType, data []byte) closing {
+func (s *webSocket) publish(kind websocket.MessageType, data []byte) closing {
 	draft := topic.Draft{Media: "text/plain", Data: slices.Clone(data), Kind: topic.Text}
 	if kind == websocket.Binary {
 		draft.Media, draft.Kind = "application/octet-stream", topic.Binary
@@ -253,16 +204,6 @@ func (s *session) publish(kind websocket.MessageType, data []byte) closing {
 		return closing{websocket.CloseInternalError, problem.Type}
 	}
 	return closing{websocket.ClosePolicyViolation, problem.Type}
-}
-
-// problem is problemOf for what went wrong with an operation on a topic; what is
-// nobody's fault but ours is logged.
-func (s *session) problem(name string, err error) *Problem {
-	p := problemOf(err)
-	if p.Status == http.StatusInternalServerError {
-		s.handler.opts.Logger.Error("operation failed", "topic", name, "error", err)
-	}
-	return p
 }
 
 // handshakeProblem tells in our own words what is wrong with a handshake.

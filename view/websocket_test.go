@@ -395,7 +395,7 @@ func TestHandshakeRefusals(t *testing.T) {
 // "Too big is 1009", above twice the limit in duplex.v1; text that is not UTF-8
 // and frames against the RFC are 1007 and 1002 (PROTOCOL.md §8.8).
 func TestClosingFor(t *testing.T) {
-	s := &session{handler: openHandler(t, nil, nil)}
+	s := &webSocket{session: session{handler: openHandler(t, nil, nil)}}
 	for _, test := range []struct {
 		end  error
 		want closing
