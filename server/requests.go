@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/duplexhq/duplex/home"
 )
 
 // serve judges what concerns the whole server, and hands the rest on.
@@ -58,16 +60,18 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/healthz":
+	switch {
+	case r.URL.Path == "/healthz":
 		healthy(w)
-	case "/readyz":
+	case r.URL.Path == "/readyz":
 		if err := s.ready(); err != nil {
 			notReady.write(w, r)
 			return
 		}
 		healthy(w)
-	case "/":
+	case home.Serves(r):
+		home.ServeHTTP(w, r)
+	case r.URL.Path == "/":
 		s.view.ServeHTTP(w, front(r))
 	default:
 		s.view.ServeHTTP(w, r) // what is not below /topics it refuses with 404
@@ -82,7 +86,7 @@ func healthy(w http.ResponseWriter) {
 	_, _ = w.Write([]byte("ok\n")) // an error means that the prober is gone
 }
 
-// front is the request for the list of topics, at whose place "/" shows it.
+// front is the request for all topics that was made to "/": a handshake, maybe.
 func front(r *http.Request) *http.Request {
 	topics := new(http.Request)
 	*topics = *r

@@ -128,6 +128,7 @@ var reads = []exchange{
 	{"GET", "/topics", "", nil},
 	{"GET", "/topics", "", []string{"Accept", "text/html"}},
 	{"GET", "/", "", nil},
+	{"GET", "/", "", []string{"Accept", "text/html"}},
 	{"GET", "/healthz", "", nil},
 	{"HEAD", "/topics/live", "", nil},
 	{"HEAD", "/topics/live?as=sse", "", nil},
@@ -294,7 +295,8 @@ func (v version) answer(t *testing.T, e exchange) string {
 	}
 	text := fmt.Sprintf("%d\n%s\n%s", response.StatusCode, &header, data)
 	if u, err := url.Parse(v.base); err == nil {
-		text = strings.ReplaceAll(strings.ReplaceAll(text, v.base, "BASE"), u.Host, "HOST")
+		socket := "ws" + strings.TrimPrefix(v.base, "http")
+		text = strings.NewReplacer(v.base, "BASE", socket, "SOCKET", u.Host, "HOST").Replace(text)
 	}
 	return momentary.ReplaceAllString(text, "N")
 }
