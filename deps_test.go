@@ -13,11 +13,12 @@ const module = "github.com/duplexhq/duplex"
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
 	"cmd/duplex":         {"server", "client", "websocket", "websocket/h2", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
-	"server":             {"view", "home", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
+	"server":             {"view", "home", "ts", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":             {"websocket", "sse", "topic", "internal/jsonscan"},
 	"client/conformance": {},
 	"view":               {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/poller"},
 	"home":               {},
+	"ts":                 {},
 	"topic/memlog":       {"topic"},
 	"topic/presence":     {"topic"},
 	"topic/jetlog":       {"topic"},

@@ -22,6 +22,9 @@ var (
 	shuttingDown = problem{
 		Type: "urn:duplex:problem:shutting-down", Title: "The server is shutting down", Status: http.StatusServiceUnavailable,
 	}
+	methodNotAllowed = problem{
+		Type: "urn:duplex:problem:method-not-allowed", Title: "The path does not take this method", Status: http.StatusMethodNotAllowed,
+	}
 	notReady = problem{
 		Type: "urn:duplex:problem:unavailable", Title: "The log cannot be read or written now", Status: http.StatusServiceUnavailable,
 	}

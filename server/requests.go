@@ -74,6 +74,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/":
 		s.view.ServeHTTP(w, front(r))
 	default:
+		if script, ok := scripts()[r.URL.Path]; ok {
+			script.serve(w, r)
+			return
+		}
 		s.view.ServeHTTP(w, r) // what is not below /topics it refuses with 404
 	}
 }
