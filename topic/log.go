@@ -32,7 +32,9 @@ type Log interface {
 	//
 	// A draft for an ended topic gives ErrEnded. With a key, a repeated append
 	// of the same digest within the idempotency window returns the first id
-	// and stores nothing; of another digest it gives ErrKeyReused.
+	// and stores nothing; of another digest it gives ErrKeyReused. With
+	// Key.Seen, an entry of the topic that is kept and lies after it gives
+	// ErrUnseen.
 	Append(ctx context.Context, topic string, drafts []Draft, key Key) (ID, error)
 
 	// Read returns what the interests select, oldest first, from the least of
@@ -78,11 +80,19 @@ type Log interface {
 	Close() error
 }
 
-// A Key makes a retried append harmless. The zero Key is none.
+// A Key makes a retried append harmless, or one that others may have overtaken.
+// The zero Key is none.
 type Key struct {
 	Value  string
 	Digest [32]byte // of everything that must be the same in a retry
+	// Seen, unless zero, is up to where the author knows the topic: the append
+	// is only for a log where nothing of the topic has come since.
+	Seen ID
 }
+
+// Overtaken reports whether an entry of the topic is one that the author has
+// not seen.
+func (k *Key) Overtaken(newest uint64) bool { return k.Seen.Epoch != 0 && newest > k.Seen.Seq }
 
 // An Interest selects the events that match any of Patterns and lie after
 // After. It has one cursor, and so one gap: over the union of its patterns.
@@ -132,6 +142,7 @@ var (
 	ErrEnded         = errors.New("topic: topic was ended")
 	ErrKeyReused     = errors.New("topic: idempotency key was used with another content")
 	ErrKeyInProgress = errors.New("topic: the first publish with this idempotency key is still in progress")
+	ErrUnseen        = errors.New("topic: the topic has events that the author has not seen")
 	ErrTooManyKeys   = errors.New("topic: too many idempotency keys are remembered")
 	ErrTooManyTopics = errors.New("topic: too many topics")
 	ErrNotJSON       = errors.New("topic: data is not one JSON value")

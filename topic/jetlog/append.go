@@ -109,6 +109,9 @@ func (l *Log) admit(group []*pending, now int64) (admitted int) {
 		case t != nil && t.ended, ended, ends == endsBefore:
 			p.err = topic.ErrEnded
 			continue
+		case t != nil && p.key.Overtaken(t.newest()), p.key.Seen.Epoch != 0 && overtaken(group, p):
+			p.err = topic.ErrUnseen
+			continue
 		case t == nil && !made && keeps && topics >= l.opts.MaxTopics:
 			p.err = topic.ErrTooManyTopics
 			continue
@@ -138,6 +141,20 @@ func (l *Log) admit(group []*pending, now int64) (admitted int) {
 		admitted++
 	}
 	return admitted
+}
+
+// overtaken reports whether another append of the group that goes before this one
+// is for the same topic.
+func overtaken(group []*pending, p *pending) bool {
+	for _, other := range group {
+		if other == p {
+			break
+		}
+		if other.admitted && len(other.drafts) > 0 && other.topic == p.topic {
+			return true
+		}
+	}
+	return false
 }
 
 // Where an append has the end of its topic.

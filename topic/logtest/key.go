@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
@@ -17,6 +18,8 @@ var keyTests = []test{
 	{name: "Window", opts: Options{IdempotencyWindow: time.Minute, Bubble: true}, f: testKeyWindow},
 	{name: "Age", opts: Options{IdempotencyWindow: time.Hour, RetainAge: time.Minute, Bubble: true}, f: testKeyWindow},
 	{name: "Lost", opts: Options{RetainEvents: 1}, f: testKeyLost},
+	{name: "Seen", f: testKeySeen},
+	{name: "SeenConcurrent", f: testKeySeenConcurrent},
 }
 
 // key is a key of a content.
@@ -133,4 +136,47 @@ func testKeyLost(l *subject) {
 		l.append("a", strconv.Itoa(i))
 	}
 	l.appendKey("a", "1", key("k", 1), id)
+}
+
+// "With Key.Seen, an entry of the topic that is kept and lies after it gives
+// ErrUnseen": one of another topic does not, and nothing is stored.
+func testKeySeen(l *subject) {
+	seen := func() topic.Key { return topic.Key{Seen: l.End()} }
+	begin := seen()
+	first := l.appendKey("a", "1", begin, topic.ID{})
+	l.wantError(topic.ErrUnseen, "a", text("2"), begin)
+	l.appendKey("b", "3", begin, topic.ID{})
+	l.appendKey("a", "4", topic.Key{Seen: first}, topic.ID{})
+	l.wantError(topic.ErrUnseen, "a", text("5"), topic.Key{Seen: first})
+	both := key("k", 1)
+	both.Seen = l.End()
+	id := l.appendKey("a", "6", both, topic.ID{})
+	l.appendKey("a", "6", both, id) // it is the same append
+	l.appendKey("a", "7", seen(), topic.ID{})
+	l.read(l.start(), "*").want("1", "3", "4", "6", "7")
+}
+
+// Of those who have seen the same, one comes first.
+func testKeySeenConcurrent(l *subject) {
+	for range 20 {
+		seen := topic.Key{Seen: l.End()}
+		var stored, refused atomic.Int32
+		var writers sync.WaitGroup
+		for range 8 {
+			writers.Go(func() {
+				switch _, err := l.Append(l.t.Context(), "a", text("x"), seen); {
+				case err == nil:
+					stored.Add(1)
+				case errors.Is(err, topic.ErrUnseen):
+					refused.Add(1)
+				default:
+					l.t.Error(err)
+				}
+			})
+		}
+		writers.Wait()
+		if stored.Load() != 1 || refused.Load() != 7 {
+			l.t.Fatalf("%d stored, %d refused, want 1 and 7", stored.Load(), refused.Load())
+		}
+	}
 }

@@ -59,6 +59,8 @@ func (l *Log) store(name string, key topic.Key, now int64) (first topic.ID, stor
 	switch {
 	case t != nil && t.ended(), slices.ContainsFunc(l.batch, endsBefore):
 		return topic.ID{}, false, topic.ErrEnded
+	case t != nil && t.len() > 0 && key.Overtaken(t.at(t.len()-1).ID.Seq):
+		return topic.ID{}, false, topic.ErrUnseen
 	case t == nil && keeps && len(l.topics) >= l.opts.MaxTopics:
 		return topic.ID{}, false, topic.ErrTooManyTopics
 	case keyed && len(l.keys.byName) >= l.opts.MaxKeys:
