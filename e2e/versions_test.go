@@ -121,9 +121,17 @@ func TestCommandsOverTLS(t *testing.T) {
 			t.Errorf("%s: %q", transport, got)
 		}
 	}
-	stranger := start(t, command(program, "pub", "a", "x", "--server", s.secure))
-	if code := stranger.exitCode(t); code == 0 || !strings.Contains(stranger.stderr.String(), "certificate") {
-		t.Errorf("without trust: exit code %d, %s", code, stranger.stderr.String())
+	// Who cannot trust the server, or speaks TLS to a plain port, has not reached it.
+	for _, test := range []struct{ server, says string }{
+		{s.secure, "SSL_CERT_FILE"},
+		{"https" + strings.TrimPrefix(s.url, "http"), "without TLS"},
+	} {
+		for _, args := range [][]string{{"pub", "a", "x"}, {"sub", "a"}, {"sub", "a", "--as", "sse"}} {
+			stranger := start(t, command(program, append(args, "--server", test.server)...))
+			if code := stranger.exitCode(t); code != 4 || !strings.Contains(stranger.stderr.String(), test.says) {
+				t.Errorf("%v: exit code %d, %s", args, code, stranger.stderr.String())
+			}
+		}
 	}
 }
 

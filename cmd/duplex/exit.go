@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 
 	"github.com/duplexhq/duplex/client"
@@ -64,6 +66,12 @@ func explain(ctx context.Context, err error) (code int, text string) {
 			text = "not reached: " + text
 		}
 		return exitUnreached, text
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return exitUnreached, "not reached: " + text + " (an authority's file in SSL_CERT_FILE is trusted, too)"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return exitUnreached, "not reached: " + text + " (it may speak HTTP without TLS)"
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) {
