@@ -57,7 +57,7 @@ var alone = map[string][]string{
 }
 
 // only says who may use what is heavy.
-var only = map[string]string{"github.com/quic-go/": "server"}
+var only = map[string]string{"github.com/quic-go/": "server", "github.com/caddyserver/": "server", "go.uber.org/zap": "server"}
 
 // forTests are the packages that only tests may import.
 var forTests = []string{"internal/testnet"}

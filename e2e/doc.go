@@ -10,7 +10,8 @@
 // They need curl, Chromium, Node.js with npm, Python with four packages, nginx,
 // Apache and HAProxy; a tool that is missing is a failure that names the Debian
 // package. npm gets what testdata/node/package-lock.json names from its cache or
-// the registry. What the tests leave to look at, such as screenshots, goes to
+// the registry, and the go command gets Pebble, an ACME server, from its module
+// cache or proxy. What the tests leave to look at, such as screenshots, goes to
 // the directory in E2E_ARTIFACTS, else to the test's artifact directory (go test
 // -artifacts).
 //

@@ -18,6 +18,10 @@ const (
 	// programs on this machine only.
 	DefaultListen = "127.0.0.1:8080"
 
+	// DefaultACMEListen is the same for a server with Config.ACME: where the
+	// authority looks for it.
+	DefaultACMEListen = ":443"
+
 	defaultMaxHeaderBytes = 64 << 10
 	defaultDrainTimeout   = 10 * time.Second
 
@@ -38,7 +42,7 @@ const (
 // PROTOCOL.md §11.
 type Config struct {
 	// Listen holds the addresses to listen on, as HOST:PORT. If empty, and
-	// there are no Listeners, DefaultListen. Port 0 is a free one: see
+	// there are no Listeners, DefaultListen or DefaultACMEListen. Port 0 is a free one: see
 	// Server.Addrs. If there is a certificate, TLS is served there, but for
 	// http://HOST:PORT.
 	Listen []string
@@ -50,6 +54,10 @@ type Config struct {
 	// TLSCert and TLSKey are files in PEM: a certificate, with those between
 	// it and its authority, and its key. They are read again when they change.
 	TLSCert, TLSKey string
+
+	// ACME, if not nil, has an authority sign the certificates. Until there is
+	// one, handshakes fail, and the server is not ready.
+	ACME *ACME
 
 	// TLSDevDir, if not empty, is the directory of an authority that makes a
 	// certificate for this machine; who has DevCAFile in it trusts the server.
@@ -129,7 +137,9 @@ func (c *Config) withDefaults() Config {
 		d = *c
 	}
 	if len(d.Listen) == 0 && len(d.Listeners) == 0 {
-		d.Listen = []string{DefaultListen}
+		if d.Listen = []string{DefaultListen}; d.ACME != nil {
+			d.Listen = []string{DefaultACMEListen}
+		}
 	}
 	d.MaxHeaderBytes = cmp.Or(d.MaxHeaderBytes, defaultMaxHeaderBytes)
 	d.MaxStreams = cmp.Or(d.MaxStreams, defaultMaxStreams)
@@ -146,9 +156,13 @@ func (c *Config) rules() []topic.Rule {
 	return append(slices.Clone(c.Rules), presence.Rule())
 }
 
-// hosts are those that AllowHosts and AllowOrigins name.
+// hosts are those that AllowHosts and AllowOrigins name, and those of
+// certificates.
 func (c *Config) hosts() []string {
 	hosts := slices.Clone(c.AllowHosts)
+	if c.ACME != nil {
+		hosts = append(hosts, c.ACME.Domains...)
+	}
 	for _, origin := range c.AllowOrigins {
 		if u, err := url.Parse(origin); err == nil && u.Host != "" {
 			hosts = append(hosts, u.Host)

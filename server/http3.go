@@ -45,7 +45,7 @@ func (s *Server) openHTTP3(e *endpoint) (err error) {
 	}
 	h := &http3Endpoint{packets: packets, transport: &quic.Transport{Conn: packets}}
 	c := &s.config
-	h.listener, err = h.transport.Listen(http3.ConfigureTLSConfig(s.certificate.config()), &quic.Config{
+	h.listener, err = h.transport.Listen(http3.ConfigureTLSConfig(s.certificates.config()), &quic.Config{
 		MaxIncomingStreams:             int64(c.MaxStreams),
 		MaxIncomingUniStreams:          controlStreams,
 		InitialStreamReceiveWindow:     streamWindow,

@@ -120,7 +120,7 @@ func (s *Server) open() (err error) {
 		}
 	}()
 	for _, l := range s.config.Listeners {
-		if err := s.add(l, s.certificate != nil); err != nil {
+		if err := s.add(l, s.certificates != nil); err != nil {
 			return err
 		}
 	}
@@ -154,6 +154,22 @@ func (s *Server) Endpoints() []Endpoint {
 		endpoints[i] = Endpoint{e.Addr(), e.tls != nil, e.versions}
 	}
 	return endpoints
+}
+
+// challengePorts are where an authority reaches this server, over TLS and
+// without; 0 is none. What only this machine can reach without TLS is not for it.
+func (s *Server) challengePorts() (tlsPort, plainPort int) {
+	for _, e := range s.endpoints {
+		address, ok := e.Addr().(*net.TCPAddr)
+		switch {
+		case !ok:
+		case e.tls != nil && tlsPort == 0:
+			tlsPort = address.Port
+		case e.tls == nil && plainPort == 0 && !e.loopback:
+			plainPort = address.Port
+		}
+	}
+	return tlsPort, plainPort
 }
 
 // Addrs are the addresses of Endpoints.

@@ -28,6 +28,9 @@ var (
 	notReady = problem{
 		Type: "urn:duplex:problem:unavailable", Title: "The log cannot be read or written now", Status: http.StatusServiceUnavailable,
 	}
+	noCertificate = problem{
+		Type: "urn:duplex:problem:unavailable", Title: "There is no certificate yet", Status: http.StatusServiceUnavailable,
+	}
 	tooManyConnections = problem{
 		Type: "urn:duplex:problem:limit-reached", Title: "A limit of the server is reached", Status: http.StatusServiceUnavailable,
 		Detail: "there are as many connections as --max-connections allows",

@@ -49,6 +49,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case conn.refused:
 		tooManyConnections.write(w, r)
+	case s.challenged(w, r):
 	case conn.endpoint.loopback && !s.hosts.admits(r.Host, !r.ProtoAtLeast(1, 1)):
 		misdirectedHost.write(w, r)
 	case !s.progress.enter():
@@ -59,16 +60,26 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// challenged reports whether it has answered an authority that wants to know
+// whose server this is.
+func (s *Server) challenged(w http.ResponseWriter, r *http.Request) bool {
+	c, ok := s.certificates.(*acmeCertificates)
+	return ok && c.answers(w, r)
+}
+
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/healthz":
 		healthy(w)
 	case r.URL.Path == "/readyz":
-		if err := s.ready(); err != nil {
+		switch {
+		case s.ready() != nil:
 			notReady.write(w, r)
-			return
+		case s.certificates != nil && len(s.certificates.missing()) > 0:
+			noCertificate.write(w, r)
+		default:
+			healthy(w)
 		}
-		healthy(w)
 	case home.Serves(r):
 		home.ServeHTTP(w, r)
 	case r.URL.Path == "/":

@@ -28,14 +28,14 @@ type Server struct {
 	connections connections
 	returns     *returns
 
-	progress    progress
-	certificate *certificate // nil: no TLS
-	addresses   []listenAddress
-	listen      func(network, address string) (net.Listener, error) // net.Listen
-	endpoints   []*endpoint                                         // open
-	serving     sync.WaitGroup
-	watching    context.CancelFunc // of the certificate
-	failed      chan error         // of a listener
+	progress     progress
+	certificates certificates // nil: no TLS
+	addresses    []listenAddress
+	listen       func(network, address string) (net.Listener, error) // net.Listen
+	endpoints    []*endpoint                                         // open
+	serving      sync.WaitGroup
+	watching     context.CancelFunc // of the certificates
+	failed       chan error         // of a listener
 
 	stop    sync.Once
 	stopErr error
@@ -60,14 +60,14 @@ func New(config *Config) (server *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.certificate, err = newCertificate(c); err != nil {
+	if s.certificates, err = newCertificates(c); err != nil {
 		return nil, err
 	}
-	if c.HTTP3 && s.certificate == nil {
+	if c.HTTP3 && s.certificates == nil {
 		return nil, errors.New("HTTP/3: there is no certificate")
 	}
 	for _, text := range c.Listen {
-		address, err := parseListen(text, s.certificate != nil)
+		address, err := parseListen(text, s.certificates != nil)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +110,7 @@ func New(config *Config) (server *Server, err error) {
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		Protocols:         c.protocols(s.certificate != nil),
+		Protocols:         c.protocols(s.certificates != nil),
 		HTTP2:             c.http2(),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -120,8 +120,8 @@ func New(config *Config) (server *Server, err error) {
 		ConnState:         s.connections.changed,
 		ErrorLog:          newErrorLog(c.Logger),
 	}
-	if s.certificate != nil {
-		s.http.TLSConfig = s.certificate.config()
+	if s.certificates != nil {
+		s.http.TLSConfig = s.certificates.config()
 	}
 	return s, nil
 }
@@ -131,6 +131,10 @@ func New(config *Config) (server *Server, err error) {
 func (s *Server) Start() error {
 	if err := s.open(); err != nil {
 		return err
+	}
+	if c, ok := s.certificates.(*acmeCertificates); ok {
+		tlsPort, plainPort := s.challengePorts()
+		c.begin(tlsPort, plainPort, s.config.Logger)
 	}
 	for _, e := range s.endpoints {
 		// Ends when Shutdown closes the listener. Joined by Shutdown.
@@ -151,8 +155,8 @@ func (s *Server) Start() error {
 	}
 	watching, stop := context.WithCancel(context.Background())
 	s.watching = stop
-	if s.certificate != nil {
-		s.serving.Go(func() { s.certificate.watch(watching, s.config.Logger) }) // Ends, and is joined, by Shutdown.
+	if s.certificates != nil {
+		s.serving.Go(func() { s.certificates.watch(watching, s.config.Logger) }) // Ends, and is joined, by Shutdown.
 	}
 	s.serving.Go(func() { s.watchLog(watching) })        // Ends, and is joined, by Shutdown.
 	s.serving.Go(func() { _ = s.http.Serve(s.returns) }) // Ends when Shutdown closes it. Joined by Shutdown.

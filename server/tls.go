@@ -15,8 +15,50 @@ import (
 // certificateCheck is how soon a new certificate is noticed.
 const certificateCheck = 5 * time.Second
 
-// A certificate is what the server shows over TLS. That of two files is read
-// again when they change; those who are connected keep what they have seen.
+// certificates are what a server shows over TLS.
+type certificates interface {
+	// config is for net/http, which adds HTTP/2.
+	config() *tls.Config
+	// watch keeps them up to date until ctx is done.
+	watch(ctx context.Context, logger *slog.Logger)
+	// missing are the domains that have none yet.
+	missing() []string
+}
+
+// newCertificates gives the certificates that a configuration asks for, or nil.
+func newCertificates(config *Config) (certificates, error) {
+	ways := 0
+	for _, wanted := range []bool{config.TLSDevDir != "", config.TLSCert != "" || config.TLSKey != "", config.ACME != nil} {
+		if wanted {
+			ways++
+		}
+	}
+	switch {
+	case ways == 0:
+		return nil, nil
+	case ways > 1:
+		return nil, errors.New("TLS: certificates come from files, from an authority by ACME, or from a local one")
+	case config.ACME != nil:
+		c, err := newACMECertificates(config.ACME)
+		if err != nil {
+			return nil, fmt.Errorf("certificates by ACME: %w", err)
+		}
+		return c, nil
+	}
+	return newCertificate(config)
+}
+
+// tlsConfig is what all certificates have in common.
+func tlsConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: get,
+	}
+}
+
+// A certificate is for all names. That of two files is read again when they
+// change; those who are connected keep what they have seen.
 type certificate struct {
 	certFile, keyFile string // empty: it does not change
 	shown             atomic.Pointer[tls.Certificate]
@@ -26,11 +68,9 @@ type certificate struct {
 	readErr   string
 }
 
-// newCertificate gives the certificate that a configuration asks for, or nil.
+// newCertificate gives that of files or of a local authority.
 func newCertificate(config *Config) (*certificate, error) {
 	switch {
-	case config.TLSDevDir != "" && (config.TLSCert != "" || config.TLSKey != ""):
-		return nil, errors.New("TLS: there is a certificate, and a local one is asked for, too")
 	case config.TLSDevDir != "":
 		shown, err := developmentCertificate(config.TLSDevDir, time.Now())
 		if err != nil {
@@ -39,8 +79,6 @@ func newCertificate(config *Config) (*certificate, error) {
 		c := new(certificate)
 		c.shown.Store(shown)
 		return c, nil
-	case config.TLSCert == "" && config.TLSKey == "":
-		return nil, nil
 	case config.TLSCert == "" || config.TLSKey == "":
 		return nil, errors.New("TLS: a certificate needs its key, and a key its certificate")
 	}
@@ -51,14 +89,11 @@ func newCertificate(config *Config) (*certificate, error) {
 	return c, nil
 }
 
-// config is for net/http, which adds HTTP/2.
 func (c *certificate) config() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.shown.Load(), nil },
-	}
+	return tlsConfig(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.shown.Load(), nil })
 }
+
+func (c *certificate) missing() []string { return nil }
 
 // reload shows what the files hold, unless that is no certificate. It reports
 // whether they have changed since the last time.

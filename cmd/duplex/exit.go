@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -68,7 +69,11 @@ func explain(ctx context.Context, err error) (code int, text string) {
 		return exitUnreached, text
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return exitUnreached, "not reached: " + text + " (an authority's file in SSL_CERT_FILE is trusted, too)"
+		text = "not reached: " + text
+		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+			text += " (SSL_CERT_FILE can name the file of one that is to be trusted)"
+		}
+		return exitUnreached, text
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return exitUnreached, "not reached: " + text + " (it may speak HTTP without TLS)"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,21 @@ func (c *serveCommand) devDir() string {
 	return c.TLSDevDir
 }
 
+// acme is nil unless certificates are to be got.
+func (c *serveCommand) acme() *server.ACME {
+	if len(c.TLSACME) == 0 {
+		return nil
+	}
+	return &server.ACME{
+		Domains:   c.TLSACME,
+		Dir:       cmp.Or(c.TLSACMEDir, filepath.Join(c.Data, "acme")),
+		Email:     c.TLSACMEEmail,
+		Directory: c.TLSACMEDirectory,
+		KeyID:     c.TLSACMEKeyID,
+		MACKey:    c.TLSACMEMACKey,
+	}
+}
+
 // checkTLS refuses what contradicts itself.
 func (c *serveCommand) checkTLS() error {
 	switch {
@@ -44,8 +60,14 @@ func (c *serveCommand) checkTLS() error {
 		return errors.New("--tls-dev: there is a certificate by --tls-cert")
 	case c.TLSDevDir != "" && !c.TLSDev:
 		return errors.New("--tls-dev-dir: needs --tls-dev")
-	case c.HTTP3 && c.TLSCert == "" && !c.TLSDev:
-		return errors.New("--http3: needs a certificate, by --tls-cert and --tls-key or --tls-dev")
+	case len(c.TLSACME) > 0 && (c.TLSDev || c.TLSCert != ""):
+		return errors.New("--tls-acme: there is a certificate by --tls-dev or --tls-cert")
+	case len(c.TLSACME) == 0 && (c.TLSACMEEmail != "" || c.TLSACMEDirectory != "" || c.TLSACMEDir != "" || c.TLSACMEKeyID != "" || c.TLSACMEMACKey != ""):
+		return errors.New("--tls-acme-...: needs --tls-acme with the domains")
+	case (c.TLSACMEKeyID == "") != (c.TLSACMEMACKey == ""):
+		return errors.New("--tls-acme-key-id and --tls-acme-mac-key: one needs the other")
+	case c.HTTP3 && c.TLSCert == "" && !c.TLSDev && len(c.TLSACME) == 0:
+		return errors.New("--http3: needs a certificate, by --tls-cert and --tls-key, --tls-acme or --tls-dev")
 	}
 	return nil
 }
@@ -92,9 +114,9 @@ func speaksHTTP2(endpoints []server.Endpoint) bool {
 func (c *serveCommand) banner(endpoints []server.Endpoint) string {
 	var b strings.Builder
 	for _, e := range endpoints {
-		fmt.Fprintf(&b, "Duplex listens on %s (%s, log in %s)\n", baseURL(e), strings.Join(e.Versions, ", "), c.place())
+		fmt.Fprintf(&b, "Duplex listens on %s (%s, log in %s)\n", c.baseURL(e), strings.Join(e.Versions, ", "), c.place())
 	}
-	base := baseURL(endpoints[0])
+	base := c.baseURL(endpoints[0])
 	duplex, curl, flag := "duplex", "curl", ""
 	if base != "http://"+server.DefaultListen {
 		flag = " --server " + base
@@ -103,6 +125,9 @@ func (c *serveCommand) banner(endpoints []server.Endpoint) string {
 		authority := filepath.Join(c.devDir(), server.DevCAFile)
 		duplex, curl = "SSL_CERT_FILE="+authority+" duplex", "curl --cacert "+authority
 		fmt.Fprintf(&b, "\nIts certificate is of an authority on this machine, for this machine only. To have it trusted:\n\n%s", trustCommands(authority))
+	}
+	if a := c.acme(); a != nil {
+		fmt.Fprintf(&b, "\nIts certificates are in %s, and come from %s, to whose terms you agree.\n", a.Dir, cmp.Or(a.Directory, server.DefaultACMEDirectory))
 	}
 	fmt.Fprintf(&b, `
   watch      %[1]s/topics/demo  in a browser
@@ -130,8 +155,9 @@ func trustCommands(authority string) string {
 `, authority)
 }
 
-// baseURL is where somebody on this machine reaches an endpoint.
-func baseURL(e server.Endpoint) string {
+// baseURL is where somebody reaches an endpoint: on this machine, or by the name
+// of its certificate.
+func (c *serveCommand) baseURL(e server.Endpoint) string {
 	scheme := "http://"
 	if e.Secure {
 		scheme = "https://"
@@ -142,6 +168,11 @@ func baseURL(e server.Endpoint) string {
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "localhost"
+	}
+	if e.Secure && len(c.TLSACME) > 0 {
+		if host = c.TLSACME[0]; port == "443" {
+			return scheme + host
+		}
 	}
 	return scheme + net.JoinHostPort(host, port)
 }

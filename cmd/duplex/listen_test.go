@@ -13,18 +13,23 @@ func TestServeRefusesTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for args, want := range map[string]string{
-		"--tls-cert x":                           "--tls-cert and --tls-key: one needs the other",
-		"--tls-key x":                            "--tls-cert and --tls-key: one needs the other",
-		"--tls-dev --tls-cert x --tls-key x":     "--tls-dev: there is a certificate",
-		"--tls-dev-dir x":                        "--tls-dev-dir: needs --tls-dev",
-		"--http3":                                "--http3: needs a certificate",
-		"--tls-cert none.pem --tls-key none.pem": "no such file",
-		"--tls-cert " + broken + " --tls-key " + broken: "failed to find any PEM data",
-		"--listen https://127.0.0.1:0":                  "there is no certificate",
-		"--listen ftp://127.0.0.1:0":                    "want HOST:PORT",
-		"--listen 127.0.0.1":                            "want HOST:PORT",
-		"--trust-proxy 127.0.0.1":                       "--trust-proxy",
-		"--max-streams 0":                               "--max-streams: must be more than 0",
+		"--tls-cert x":                                       "--tls-cert and --tls-key: one needs the other",
+		"--tls-key x":                                        "--tls-cert and --tls-key: one needs the other",
+		"--tls-dev --tls-cert x --tls-key x":                 "--tls-dev: there is a certificate",
+		"--tls-acme example.com --tls-dev":                   "--tls-acme: there is a certificate",
+		"--tls-acme-email a@example.com":                     "needs --tls-acme",
+		"--tls-acme example.com --tls-acme-key-id 1":         "one needs the other",
+		"--tls-acme *.example.com":                           "wildcard",
+		"--tls-acme example.com --tls-acme-dir /proc/duplex": "/proc/duplex",
+		"--tls-dev-dir x":                                    "--tls-dev-dir: needs --tls-dev",
+		"--http3":                                            "--http3: needs a certificate",
+		"--tls-cert none.pem --tls-key none.pem":             "no such file",
+		"--tls-cert " + broken + " --tls-key " + broken:      "failed to find any PEM data",
+		"--listen https://127.0.0.1:0":                       "there is no certificate",
+		"--listen ftp://127.0.0.1:0":                         "want HOST:PORT",
+		"--listen 127.0.0.1":                                 "want HOST:PORT",
+		"--trust-proxy 127.0.0.1":                            "--trust-proxy",
+		"--max-streams 0":                                    "--max-streams: must be more than 0",
 	} {
 		if _, notes := duplex(t, exitUsage, "", append([]string{"serve", "--memory"}, strings.Fields(args)...)...); !strings.Contains(notes, want) {
 			t.Errorf("%s: %q, want %q", args, notes, want)

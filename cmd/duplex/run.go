@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/duplexhq/duplex/server"
 )
 
 // commands is the command line: flags, environment and file say the same
@@ -50,7 +52,7 @@ func run(ctx context.Context, args []string, c *console) int {
 		kong.NoDefaultHelp(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.DefaultEnvars("DUPLEX"),
-		kong.Vars{"tls_dev_dir": defaultDevDir()},
+		kong.Vars{"tls_dev_dir": defaultDevDir(), "acme_directory": server.DefaultACMEDirectory},
 		kong.Configuration(readConfig),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(c),

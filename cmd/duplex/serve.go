@@ -16,14 +16,20 @@ import (
 )
 
 type serveCommand struct {
-	Listen     []string       `placeholder:"HOST:PORT" help:"Address to listen on (default 127.0.0.1:8080); repeatable. Port 0 is a free one. With a certificate it serves TLS, but http://HOST:PORT does not."`
-	TLSCert    string         `name:"tls-cert" placeholder:"FILE" help:"Certificate in PEM, with those between it and its authority. It is read again when it changes."`
-	TLSKey     string         `name:"tls-key" placeholder:"FILE" help:"Key of the certificate in PEM."`
-	TLSDev     bool           `name:"tls-dev" help:"Serve TLS with a certificate of a local authority, for this machine only, and tell how to trust it."`
-	TLSDevDir  string         `name:"tls-dev-dir" placeholder:"DIR" help:"Where the local authority is, or comes to be (default ${tls_dev_dir})."`
-	H2C        bool           `name:"h2c" env:"DUPLEX_H2C" help:"Serve HTTP/2 without TLS, too, to clients that begin with it. For those behind a proxy that does."`
-	HTTP3      bool           `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
-	TrustProxy []netip.Prefix `placeholder:"CIDR" help:"Addresses of proxies that begin each connection with a PROXY protocol header (version 1 or 2); repeatable."`
+	Listen           []string       `placeholder:"HOST:PORT" help:"Address to listen on (default 127.0.0.1:8080); repeatable. Port 0 is a free one. With a certificate it serves TLS, but http://HOST:PORT does not."`
+	TLSCert          string         `name:"tls-cert" placeholder:"FILE" help:"Certificate in PEM, with those between it and its authority. It is read again when it changes."`
+	TLSKey           string         `name:"tls-key" placeholder:"FILE" help:"Key of the certificate in PEM."`
+	TLSDev           bool           `name:"tls-dev" help:"Serve TLS with a certificate of a local authority, for this machine only, and tell how to trust it."`
+	TLSDevDir        string         `name:"tls-dev-dir" placeholder:"DIR" help:"Where the local authority is, or comes to be (default ${tls_dev_dir})."`
+	TLSACME          []string       `name:"tls-acme" env:"DUPLEX_TLS_ACME" placeholder:"DOMAIN" help:"Get certificates for these domains from an authority by ACME, and renew them; separated by commas, or repeatable. Listens on :443 unless told otherwise. You agree to the terms of the authority."`
+	TLSACMEEmail     string         `name:"tls-acme-email" env:"DUPLEX_TLS_ACME_EMAIL" placeholder:"ADDRESS" help:"Whom the authority tells of trouble."`
+	TLSACMEDirectory string         `name:"tls-acme-directory" env:"DUPLEX_TLS_ACME_DIRECTORY" placeholder:"URL" help:"Which authority (default ${acme_directory})."`
+	TLSACMEDir       string         `name:"tls-acme-dir" env:"DUPLEX_TLS_ACME_DIR" placeholder:"DIR" help:"Where account and certificates are kept (default acme in --data). Servers that share it share the certificates."`
+	TLSACMEKeyID     string         `name:"tls-acme-key-id" env:"DUPLEX_TLS_ACME_KEY_ID" placeholder:"ID" help:"An account that the authority knows already (external account binding)."`
+	TLSACMEMACKey    string         `name:"tls-acme-mac-key" env:"DUPLEX_TLS_ACME_MAC_KEY" placeholder:"KEY" help:"The key of that account, in base64url. Better in the environment or a file."`
+	H2C              bool           `name:"h2c" env:"DUPLEX_H2C" help:"Serve HTTP/2 without TLS, too, to clients that begin with it. For those behind a proxy that does."`
+	HTTP3            bool           `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
+	TrustProxy       []netip.Prefix `placeholder:"CIDR" help:"Addresses of proxies that begin each connection with a PROXY protocol header (version 1 or 2); repeatable."`
 
 	Data            string   `default:"duplex-data" placeholder:"DIR" help:"Directory of the log; it is made if missing (default ./duplex-data)."`
 	Memory          bool     `help:"Keep the log in memory only: it is gone with the process."`
@@ -72,6 +78,7 @@ func (serveCommand) Help() string {
     duplex serve
     duplex serve --listen :80 --allow-origin https://example.com
     duplex serve --tls-dev --listen 127.0.0.1:8443
+    duplex serve --tls-acme events.example.com --tls-acme-email ops@example.com
     duplex serve --tls-cert cert.pem --tls-key key.pem --listen :443 --listen http://127.0.0.1:8080
     duplex serve --rule 'quotes/**: retain-events=1, slow=conflate, batch=16ms' --rule 'game/**: retain-events=0'
     DUPLEX_RETAIN_AGE=1h duplex serve --config duplex.yaml
@@ -199,6 +206,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		TLSCert:           c.TLSCert,
 		TLSKey:            c.TLSKey,
 		TLSDevDir:         c.devDir(),
+		ACME:              c.acme(),
 		H2C:               c.H2C,
 		HTTP3:             c.HTTP3,
 		TrustProxy:        c.TrustProxy,
