@@ -18,6 +18,8 @@ import (
 	"strings"
 	texttemplate "text/template"
 	"time"
+
+	"github.com/duplexhq/duplex/internal/look"
 )
 
 //go:embed page
@@ -31,7 +33,7 @@ var (
 	// directory is where the assets are: it has another name when a file has
 	// changed, so that they may be kept for ever.
 	directory = "/assets/" + version
-	version   = hash("page/home.*", "page/assets/*")
+	version   = hash(look.CSS, "page/home.*", "page/assets/*")
 )
 
 // policy lets the page load what this server has, and nothing else: what is said
@@ -46,7 +48,7 @@ type asset struct {
 }
 
 func readAssets() map[string]asset {
-	found := make(map[string]asset)
+	found := map[string]asset{"look.css": {mediaType("look.css"), []byte(look.CSS)}}
 	names, err := fs.Glob(files, "page/assets/*")
 	if err != nil {
 		panic(err) // the pattern is good
@@ -74,9 +76,10 @@ func mediaType(name string) string {
 	panic("home: what is " + name + "?")
 }
 
-// hash is of the names and the contents of files.
-func hash(patterns ...string) string {
+// hash is of a text, and of the names and the contents of files.
+func hash(text string, patterns ...string) string {
 	all := sha256.New()
+	all.Write([]byte(text))
 	for _, pattern := range patterns {
 		names, _ := fs.Glob(files, pattern) // in their order; the pattern is good
 		for _, name := range names {

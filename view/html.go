@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/duplexhq/duplex/internal/look"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -21,9 +22,11 @@ var (
 	//go:embed page/topics.html
 	topicsHTML string
 	//go:embed page/page.css
-	pageCSS string
+	ownCSS string
 	//go:embed page/topic.js
 	topicJS string
+
+	pageCSS = look.CSS + ownCSS
 
 	topicPage  = template.Must(template.New("topic").Parse(topicHTML))
 	topicsPage = template.Must(template.New("topics").Parse(topicsHTML))
