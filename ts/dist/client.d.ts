@@ -66,7 +66,6 @@ export interface SubscribeOptions {
     /** Ends the subscription. */
     signal?: AbortSignal;
 }
-/** What the server takes as data: text, bytes, or anything that JSON can say. */
 export interface PublishOptions {
     /** The event's type. Default `message`. */
     event?: string;
@@ -87,11 +86,11 @@ export interface HistoryOptions {
 /** How the client is connected. Never changed: each change makes a new one. */
 export interface Status {
     /**
-     * `idle`: nothing is subscribed. `connecting`. `open`. `waiting`: to connect again.
-     * `refused`: the server does not want this client, `error` says why. `closed`.
+     * `idle`: nothing is subscribed (any more: if the server has refused, `error` says why).
+     * `connecting`, `connected`, `waiting` (to connect again), `closed`.
      */
-    readonly state: "idle" | "connecting" | "open" | "waiting" | "refused" | "closed";
-    /** What carries the events while it is `open`. */
+    readonly state: "idle" | "connecting" | "connected" | "waiting" | "closed";
+    /** What carries the events while it is `connected`. */
     readonly transport?: Transport;
     /** The version of HTTP below it, as `h2`; only where the runtime tells. */
     readonly version?: string;
@@ -99,44 +98,100 @@ export interface Status {
     readonly latency?: number;
     /** Why other transports were not taken, or were lost, by their name. */
     readonly failed: Readonly<Partial<Record<Transport, string>>>;
-    /** Why it is `waiting` or `refused`. */
-    readonly error?: Error;
+    /** Why it is `waiting`, or `idle` again. */
+    readonly error?: DuplexError;
     /** How many publishes wait in the outbox. */
     readonly waiting: number;
 }
 /** A publish as it waits in the outbox. */
 export interface Publication {
+    /** The idempotency key, which makes it harmless to repeat. */
     key: string;
     topic: string;
     event?: string;
-    media?: string;
+    media: string;
     /** Text, JSON as text, or bytes. */
     data: string | Uint8Array<ArrayBuffer>;
-    /** When it was put into the outbox, in milliseconds since 1970. */
-    time: number;
+    /** When it was first sent with an unknown outcome, in milliseconds since 1970. */
+    sent?: number;
 }
-/** Keeps publications, in the order in which they were added. */
+/** Keeps publications over reloads. */
 export interface OutboxStore {
-    /** All that is kept, the oldest first. */
+    /** All that is kept, in the order in which they were first put. */
     load(): Promise<Publication[]>;
-    add(publication: Publication): Promise<void>;
+    /** Keeps a publication, or changes the one with its key. */
+    put(publication: Publication): Promise<void>;
     remove(key: string): Promise<void>;
 }
-/** A refusal by the server (RFC 9457, PROTOCOL.md §9), or a fault of the network. */
+/** A refusal by the server (RFC 9457, PROTOCOL.md §9), or a fault on the way to it. */
 export declare class DuplexError extends Error {
+    /** What happened: the last word of a problem's type, as `topic-ended`, or `unreachable`, `cut`, `silent`, `unknown`, ... */
+    readonly code: string;
     /** The HTTP status; 0 if there was no answer. */
     readonly status: number;
-    /** The last word of the problem's type, as `topic-ended`, or of what went wrong here, as `timeout`. */
-    readonly code: string;
-    /** Whether the same may succeed later. */
+    /** Whether the same may succeed later (PROTOCOL.md §15.6). */
     readonly retryable: boolean;
     /** The milliseconds after which the server wants to be asked again. */
     readonly retryAfter: number;
-    constructor(code: string, message: string, status?: number, retryAfter?: number);
+    /** Whether a Duplex server says so, and nobody between. */
+    readonly problem: boolean;
+    constructor(code: string, message: string, status?: number, retryAfter?: number, problem?: boolean);
 }
-/** A client of one server. */
+/** What an answer says that is none of the good ones. */
+export declare function refusal(response: Response): Promise<DuplexError>;
+/** Events of topics and patterns, in order, each once, for as long as it is wanted. */
+export declare class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
+    #private;
+    /** Where another subscription would go on. */
+    cursor: string;
+    /** Resolves when what is published from now on will be given; rejects if that is refused. */
+    readonly ready: Promise<void>;
+    /** Resolves when nothing follows; rejects if the server refuses. */
+    readonly over: Promise<void>;
+    /** Called when it has its place in the log: at first, and again after each loss of the connection. */
+    onplaced: (() => void) | undefined;
+    /** Ends it; an iteration that is under way ends, too. */
+    close(): void;
+    [Symbol.asyncIterator](): AsyncGenerator<TopicEvent<T>, void, undefined>;
+}
+/**
+ * A client of one server. It connects when there is something to do, by whatever transport gets
+ * through, and dispatches `status` when its status has changed.
+ */
 export declare class Duplex extends EventTarget {
-    readonly url: string;
-    /** `url` is that of the server, as `https://example.com`, or with a path behind a proxy. */
-    constructor(url: string | URL, _options?: Options);
+    #private;
+    /**
+     * `url` is that of the server, as `https://example.com`, with a path if it is below one. In a page it
+     * may be relative: `/`.
+     */
+    constructor(url: string | URL, options?: Options);
+    /** How it is connected. */
+    get status(): Status;
+    /**
+     * The events of topics and patterns (`orders/*`, `orders/**`), as an iterable or by a callback. It
+     * survives every loss of the connection. Besides events it gives `$gap` and `$end`.
+     */
+    subscribe<T = any>(topics: string | readonly string[], options?: SubscribeOptions): Subscription<T>;
+    subscribe<T = any>(topics: string | readonly string[], callback: (event: TopicEvent<T>) => void, options?: SubscribeOptions): Subscription<T>;
+    /**
+     * Appends an event to a topic, and resolves with its id once it is stored. While there is no
+     * connection it waits in the outbox. `data` is text, bytes, or anything that JSON can say.
+     */
+    publish(topic: string, data: unknown, options?: PublishOptions): Promise<string>;
+    /** Ends a topic, after what was published to it here: its subscribers get `$end`, and it takes no more events. */
+    end(topic: string, { signal }?: {
+        signal?: AbortSignal;
+    }): Promise<void>;
+    /** A page of what is kept: the newest one, or what follows `after`. */
+    history<T = any>(topics: string | readonly string[], { after, limit, signal }?: HistoryOptions): Promise<Page<T>>;
+    /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
+    presence(topic: string, { signal }?: {
+        signal?: AbortSignal;
+    }): AsyncGenerator<Member[], void, undefined>;
+    /** Changes the transports that may be used. It takes over to the first of them that works. */
+    use(transports: readonly Transport[]): void;
+    /** Finds out within 2 s whether the connection works, or makes a new one. Pages do so when they come back. */
+    check(): void;
+    /** Ends all subscriptions, and gives up what waits in the outbox, unless a store keeps it. */
+    close(): void;
 }

@@ -1,3 +1,5 @@
+import type { DuplexError } from "./errors.ts";
+
 /** An event of a topic, or a signal about the subscription (PROTOCOL.md §3, §6). */
 export interface TopicEvent<T = any> {
   /** Where to go on: `subscribe(topic, { after: id })` gives what follows. Opaque. */
@@ -73,7 +75,6 @@ export interface SubscribeOptions {
   signal?: AbortSignal;
 }
 
-/** What the server takes as data: text, bytes, or anything that JSON can say. */
 export interface PublishOptions {
   /** The event's type. Default `message`. */
   event?: string;
@@ -96,11 +97,11 @@ export interface HistoryOptions {
 /** How the client is connected. Never changed: each change makes a new one. */
 export interface Status {
   /**
-   * `idle`: nothing is subscribed. `connecting`. `open`. `waiting`: to connect again.
-   * `refused`: the server does not want this client, `error` says why. `closed`.
+   * `idle`: nothing is subscribed (any more: if the server has refused, `error` says why).
+   * `connecting`, `connected`, `waiting` (to connect again), `closed`.
    */
-  readonly state: "idle" | "connecting" | "open" | "waiting" | "refused" | "closed";
-  /** What carries the events while it is `open`. */
+  readonly state: "idle" | "connecting" | "connected" | "waiting" | "closed";
+  /** What carries the events while it is `connected`. */
   readonly transport?: Transport;
   /** The version of HTTP below it, as `h2`; only where the runtime tells. */
   readonly version?: string;
@@ -108,28 +109,30 @@ export interface Status {
   readonly latency?: number;
   /** Why other transports were not taken, or were lost, by their name. */
   readonly failed: Readonly<Partial<Record<Transport, string>>>;
-  /** Why it is `waiting` or `refused`. */
-  readonly error?: Error;
+  /** Why it is `waiting`, or `idle` again. */
+  readonly error?: DuplexError;
   /** How many publishes wait in the outbox. */
   readonly waiting: number;
 }
 
 /** A publish as it waits in the outbox. */
 export interface Publication {
+  /** The idempotency key, which makes it harmless to repeat. */
   key: string;
   topic: string;
   event?: string;
-  media?: string;
+  media: string;
   /** Text, JSON as text, or bytes. */
   data: string | Uint8Array<ArrayBuffer>;
-  /** When it was put into the outbox, in milliseconds since 1970. */
-  time: number;
+  /** When it was first sent with an unknown outcome, in milliseconds since 1970. */
+  sent?: number;
 }
 
-/** Keeps publications, in the order in which they were added. */
+/** Keeps publications over reloads. */
 export interface OutboxStore {
-  /** All that is kept, the oldest first. */
+  /** All that is kept, in the order in which they were first put. */
   load(): Promise<Publication[]>;
-  add(publication: Publication): Promise<void>;
+  /** Keeps a publication, or changes the one with its key. */
+  put(publication: Publication): Promise<void>;
   remove(key: string): Promise<void>;
 }

@@ -1,12 +1,159 @@
-import type { Options } from "./api.ts";
+import type { HistoryOptions, Member, Options, Page, PublishOptions, Status, SubscribeOptions, TopicEvent, Transport } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import { Direct } from "./direct.ts";
+import { Http } from "./http.ts";
+import { Outbox } from "./outbox.ts";
+import { Subscription } from "./subscription.ts";
+import { onWake } from "./wake.ts";
 
-/** A client of one server. */
+/**
+ * A client of one server. It connects when there is something to do, by whatever transport gets
+ * through, and dispatches `status` when its status has changed.
+ */
 export class Duplex extends EventTarget {
-  readonly url: string;
+  #http: Http;
+  #connection: Connection;
+  #outbox: Outbox;
+  #asleep: () => void;
+  #status!: Status;
+  #told = false;
 
-  /** `url` is that of the server, as `https://example.com`, or with a path behind a proxy. */
-  constructor(url: string | URL, _options: Options = {}) {
+  /**
+   * `url` is that of the server, as `https://example.com`, with a path if it is below one. In a page it
+   * may be relative: `/`.
+   */
+  constructor(url: string | URL, options: Options = {}) {
     super();
-    this.url = new URL(url, globalThis.location?.href).href.replace(/\/+$/, "");
+    const { href, search, hash } = new URL(url, globalThis.location?.href);
+    if (search || hash) throw new TypeError("the server's URL has a query or a fragment");
+    this.#http = new Http(href.replace(/\/+$/, ""), options);
+    this.#connection = new Direct(this.#http, options, () => this.#changed());
+    this.#outbox = new Outbox(this.#connection, options.outbox ?? 1000, options.store, () => this.#changed());
+    this.#asleep = onWake((online) => this.#check(online));
+    this.#changed();
   }
+
+  /** How it is connected. */
+  get status(): Status {
+    return this.#status;
+  }
+
+  #changed(): void {
+    const { state } = this.#status ?? {};
+    if (!this.#outbox) return; // not yet
+    this.#status = { ...this.#connection.status, waiting: this.#outbox.size };
+    if (this.#status.state === "connected" && state !== "connected") this.#outbox.wake();
+    if (this.#told) return;
+    this.#told = true;
+    queueMicrotask(() => {
+      this.#told = false;
+      this.dispatchEvent(new Event("status"));
+    });
+  }
+
+  /**
+   * The events of topics and patterns (`orders/*`, `orders/**`), as an iterable or by a callback. It
+   * survives every loss of the connection. Besides events it gives `$gap` and `$end`.
+   */
+  subscribe<T = any>(topics: string | readonly string[], options?: SubscribeOptions): Subscription<T>;
+  subscribe<T = any>(topics: string | readonly string[], callback: (event: TopicEvent<T>) => void, options?: SubscribeOptions): Subscription<T>;
+  subscribe<T>(topics: string | readonly string[], second?: SubscribeOptions | ((event: TopicEvent<T>) => void), third?: SubscribeOptions): Subscription<T> {
+    const names = [topics].flat() as string[];
+    names.forEach(checkName);
+    if (!names.length) throw new TypeError("no topics");
+    return typeof second === "function" ? new Subscription(this.#connection, names, third ?? {}, second) : new Subscription(this.#connection, names, second ?? {});
+  }
+
+  /**
+   * Appends an event to a topic, and resolves with its id once it is stored. While there is no
+   * connection it waits in the outbox. `data` is text, bytes, or anything that JSON can say.
+   */
+  async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
+    checkName(topic);
+    const { event, key = randomKey(), signal } = options;
+    return this.#outbox.add({ key, topic, event, ...content(data, options.media) }, signal);
+  }
+
+  /** Ends a topic, after what was published to it here: its subscribers get `$end`, and it takes no more events. */
+  async end(topic: string, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
+    checkName(topic);
+    await this.#outbox.settled(topic);
+    await this.#http.request(this.#http.url([topic]), { method: "DELETE", signal });
+  }
+
+  /** A page of what is kept: the newest one, or what follows `after`. */
+  async history<T = any>(topics: string | readonly string[], { after, limit, signal }: HistoryOptions = {}): Promise<Page<T>> {
+    const names = [topics].flat() as string[];
+    names.forEach(checkName);
+    return this.#http.page(names, { after, limit }, signal ?? new AbortController().signal);
+  }
+
+  /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
+  async *presence(topic: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Member[], void, undefined> {
+    checkName(topic);
+    const name = `$presence/${topic}`;
+    again: for (;;) {
+      const members = new Map<string, Member>();
+      let cursor: string | undefined;
+      for (let from: string | undefined = ""; from !== undefined; ) {
+        const response: Response = await this.#http.request(this.#http.url([name], { as: "poll", limit: 1000, from: from || undefined }), { signal });
+        const page: { members: Member[]; cursor: string; more: boolean } = await response.json();
+        for (const member of page.members) members.set(member.member, member);
+        cursor ??= page.cursor;
+        from = page.more ? page.members.at(-1)!.member : undefined;
+      }
+      yield [...members.values()];
+      for await (const { event, data } of this.subscribe<{ joins: Member[]; leaves: Member[] }>(name, { after: cursor, signal })) {
+        if (event === "$gap") continue again;
+        if (event !== "presence") continue;
+        for (const { member } of data.leaves) members.delete(member);
+        for (const member of data.joins) members.set(member.member, member);
+        yield [...members.values()];
+      }
+      return;
+    }
+  }
+
+  /** Changes the transports that may be used. It takes over to the first of them that works. */
+  use(transports: readonly Transport[]): void {
+    this.#connection.use(transports);
+  }
+
+  /** Finds out within 2 s whether the connection works, or makes a new one. Pages do so when they come back. */
+  check(): void {
+    this.#check(false);
+  }
+
+  #check(online: boolean): void {
+    this.#connection.check(online);
+    this.#outbox.wake();
+  }
+
+  /** Ends all subscriptions, and gives up what waits in the outbox, unless a store keeps it. */
+  close(): void {
+    this.#asleep();
+    this.#outbox.close();
+    this.#connection.close();
+  }
+}
+
+/** Refuses what would become another URL. The rest is the server's to judge. */
+function checkName(name: string): void {
+  if (typeof name !== "string" || name.split("/").some((segment) => !segment || segment === "." || segment === "..")) throw new TypeError(`${JSON.stringify(name)} is neither a topic nor a pattern`);
+}
+
+function content(data: unknown, media?: string): { data: string | Uint8Array<ArrayBuffer>; media: string } {
+  if (typeof data === "string") return { data, media: media ?? "text/plain" };
+  if (data instanceof ArrayBuffer) return { data: new Uint8Array(data.slice(0)), media: media ?? binary };
+  if (ArrayBuffer.isView(data)) return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() as Uint8Array<ArrayBuffer>, media: media ?? binary };
+  const json = JSON.stringify(data);
+  if (json === undefined) throw new TypeError("JSON cannot say this data");
+  return { data: json, media: media ?? "application/json" };
+}
+
+const binary = "application/octet-stream";
+
+/** 128 random bits, also where a page may not have crypto.randomUUID: over plain HTTP. */
+function randomKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

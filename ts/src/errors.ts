@@ -1,20 +1,48 @@
-/** A refusal by the server (RFC 9457, PROTOCOL.md §9), or a fault of the network. */
+/** A refusal by the server (RFC 9457, PROTOCOL.md §9), or a fault on the way to it. */
 export class DuplexError extends Error {
+  /** What happened: the last word of a problem's type, as `topic-ended`, or `unreachable`, `cut`, `silent`, `unknown`, ... */
+  readonly code: string;
   /** The HTTP status; 0 if there was no answer. */
   readonly status: number;
-  /** The last word of the problem's type, as `topic-ended`, or of what went wrong here, as `timeout`. */
-  readonly code: string;
-  /** Whether the same may succeed later. */
+  /** Whether the same may succeed later (PROTOCOL.md §15.6). */
   readonly retryable: boolean;
   /** The milliseconds after which the server wants to be asked again. */
   readonly retryAfter: number;
+  /** Whether a Duplex server says so, and nobody between. */
+  readonly problem: boolean;
 
-  constructor(code: string, message: string, status = 0, retryAfter = 0) {
+  constructor(code: string, message: string, status = 0, retryAfter = 0, problem = false) {
     super(message);
     this.name = "DuplexError";
-    this.status = status;
     this.code = code;
-    this.retryable = !status || status === 408 || status === 425 || status === 429 || status >= 500;
+    this.status = status;
     this.retryAfter = retryAfter;
+    this.problem = problem;
+    this.retryable =
+      (status < 400 && code !== "closed" && code !== "unknown" && code !== "outbox-full") ||
+      status >= 500 || status === 408 || status === 425 || status === 429 || code === "key-in-progress";
   }
+}
+
+const types = "urn:duplex:problem:";
+
+/** What an answer says that is none of the good ones. */
+export async function refusal(response: Response): Promise<DuplexError> {
+  const { status, headers } = response;
+  const text = await response.text().catch(() => "");
+  let problem: { type?: string; title?: string; detail?: string } = {};
+  try {
+    if (headers.get("content-type")?.startsWith("application/problem+json")) problem = JSON.parse(text);
+  } catch {} // somebody else's, then
+  const ours = problem.type?.startsWith(types) ?? false;
+  const code = ours ? problem.type!.slice(types.length) : "http";
+  const message = [`${status} ${problem.title ?? response.statusText}`.trim(), problem.detail].filter(Boolean).join(": ");
+  return new DuplexError(code, message, status, retryAfter(headers.get("retry-after")), ours);
+}
+
+/** RFC 9110 §10.2.3: seconds or a date, here in milliseconds. */
+function retryAfter(value: string | null): number {
+  if (!value) return 0;
+  const seconds = Number(value);
+  return Math.max(0, Number.isNaN(seconds) ? Date.parse(value) - Date.now() || 0 : seconds * 1000);
 }

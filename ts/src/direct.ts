@@ -1,0 +1,427 @@
+import type { Options, Publication, Status, TopicEvent, Transport } from "./api.ts";
+import { Attempt, type Owner } from "./attempt.ts";
+import { Backoff } from "./backoff.ts";
+import { Choice } from "./choose.ts";
+import type { Connection, Feed, Sink } from "./connection.ts";
+import { DuplexError } from "./errors.ts";
+import { matches } from "./event.ts";
+import { failure, type Http } from "./http.ts";
+import { longpoll, poll } from "./poll.ts";
+import { Reader, type Shared } from "./reader.ts";
+import { remember, remembered } from "./remember.ts";
+import { sse, stream } from "./stream.ts";
+import type { Open } from "./transport.ts";
+import { websocket } from "./websocket.ts";
+
+/** All that there are, the preferred one first. */
+const opens: Partial<Record<Transport, Open>> = { websocket, sse, stream, longpoll, poll };
+
+// Milliseconds (PROTOCOL.md §15.4, §15.6).
+const firstProbe = 30_000;
+const lastProbe = 600_000;
+const betweenChanges = 60_000;
+const lasting = 5000;
+const patience = 2000;
+/** How long names that nobody wants any more may still be subscribed. */
+const linger = 500;
+/** Milliseconds that a publish may take. */
+const publishWithin = 30_000;
+
+/**
+ * The client's own connection. All readers share one stream with one cursor. To change the
+ * transport, or the names where a transport cannot do that, another stream is begun from the
+ * cursor while the old one goes on, and takes over when it works.
+ */
+export class Direct implements Connection, Owner, Shared {
+  readonly http: Http;
+  cursor = "now";
+  status: Connection["status"] = { state: "idle", failed: {} };
+  #changed: () => void;
+  #transports: Transport[] = [];
+  #readers = new Set<Reader>();
+  #current: Attempt | undefined;
+  #choice: Choice | undefined;
+  #candidates = new Map<Transport, Attempt>();
+  #begun = false;
+  /** Why the attempts of a choice failed. */
+  #errors: DuplexError[] = [];
+  #refused: DuplexError | undefined;
+  #backoff = new Backoff();
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #probe: ReturnType<typeof setTimeout> | undefined;
+  #probes = 0;
+  #updating: ReturnType<typeof setTimeout> | undefined;
+  #lastChange = 0;
+  /** Whether the last request got an answer. */
+  #reached = false;
+
+  constructor(http: Http, options: Options, changed: () => void) {
+    this.http = http;
+    this.#changed = changed;
+    this.use(options.transports ?? (Object.keys(opens) as Transport[]));
+  }
+
+  #set(change: Partial<Status>): void {
+    this.status = { ...this.status, error: undefined, ...change };
+    this.#changed();
+  }
+
+  // Readers.
+
+  read(names: readonly string[], after: string, sink: Sink): Feed {
+    const reader = new Reader(this, names, after, sink, false);
+    this.#readers.add(reader);
+    if (!this.#begun) queueMicrotask(() => this.#begin());
+    else this.#update(0);
+    return reader;
+  }
+
+  /** Begins, with all readers that came at once. */
+  #begin(): void {
+    if (this.#begun || !this.#readers.size || this.status.state === "closed") return;
+    this.#begun = true;
+    this.#refused = undefined;
+    const places = new Set([...this.#readers].map((r) => r.cursor));
+    this.cursor = places.size === 1 ? [...places][0]! : "now";
+    for (const reader of this.#readers) reader.synced = reader.cursor === this.cursor;
+    this.#connect(remembered(this.http.base), true);
+  }
+
+  left(reader: Reader): void {
+    this.#readers.delete(reader);
+    if (this.#readers.size) return this.#update(linger);
+    this.#drop();
+    this.#begun = false;
+    if (this.status.state !== "closed") this.#set({ state: "idle", transport: undefined, error: this.#refused });
+  }
+
+  carries(names: readonly string[]): boolean {
+    return !!this.#current && names.every((name) => this.#current!.names.has(name));
+  }
+
+  #wanted(): Set<string> {
+    return new Set([...this.#readers].flatMap((r) => r.names));
+  }
+
+  /** Has the stream bring what readers want. */
+  #update(ms: number): void {
+    clearTimeout(this.#updating);
+    this.#updating = setTimeout(() => this.#change(), ms);
+  }
+
+  #change(): void {
+    const current = this.#current;
+    if (!current) return; // the next stream begins with all
+    const wanted = this.#wanted();
+    const add = [...wanted].filter((name) => !current.names.has(name));
+    const remove = [...current.names].filter((name) => !wanted.has(name));
+    if (!add.length && !remove.length) return this.#opened();
+    if (!current.stream.change) return this.#takeOver([current.transport]);
+    for (const name of remove) current.names.delete(name);
+    void current.stream.change([], remove);
+    for (const name of add) {
+      current.stream.change([name], []).then(
+        () => {
+          if (!this.#wanted().has(name)) return this.#update(linger);
+          current.names.add(name);
+          this.#opened();
+        },
+        (error: DuplexError) => {
+          if (!error.retryable) for (const r of this.#readers) if (r.names.includes(name)) r.over(error);
+        },
+      );
+    }
+    this.#opened();
+  }
+
+  #opened(): void {
+    for (const reader of this.#readers) reader.opened();
+  }
+
+  // Messages.
+
+  message(a: Attempt, event: TopicEvent): void {
+    if (this.cursor === "now") this.cursor = event.id;
+    if (this.#candidates.get(a.transport) === a) this.#choice?.works(a.transport);
+    if (a !== this.#current && this.#candidates.get(a.transport) !== a) return; // a better one was there
+    if (event.event === "$ping") return this.#ping(a, event.id);
+    if (event.event === "$gap") return this.#gap(a, event);
+    if (a.given) {
+      if (a.given.delete(event.id)) return;
+      a.given = undefined;
+    }
+    this.cursor = event.id;
+    for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.given?.add(event.id);
+    if (event.event === "$end") return this.#end(event);
+    if (event.topic) for (const reader of this.#readers) reader.event(event);
+  }
+
+  #ping(a: Attempt, id: string): void {
+    if (a !== this.#current || a.given || !id) return;
+    this.cursor = id;
+    for (const reader of this.#readers) reader.moved(id);
+  }
+
+  /** Whose events are gone is told by the topic, or by pages of each. */
+  #gap(a: Attempt, event: TopicEvent): void {
+    const named: string | undefined = event.data.topic;
+    const all = [...this.#readers];
+    const signal = { ...event, id: event.id || this.cursor };
+    // Over websocket it may pass the events of other subscriptions (PROTOCOL.md §8.6).
+    if (!a.given && (!named || a.names.size === 1)) this.cursor = signal.id;
+    for (const reader of all) {
+      if (!reader.synced || (named && !reader.names.includes(named))) continue;
+      if (all.length === 1 || (named && reader.names.length === 1)) reader.signal(signal);
+      else reader.desync();
+    }
+  }
+
+  #end(event: TopicEvent): void {
+    const topic: string = event.data.topic;
+    for (const reader of [...this.#readers]) {
+      if (reader.only ? reader.only === topic && reader.synced : matches(reader.names, topic)) reader.signal(event);
+      else if (reader.only === topic) reader.catchUp(); // its page says so
+    }
+  }
+
+  answered(a: Attempt, latency: number): void {
+    if (a === this.#current || !this.#current) this.#set({ latency });
+  }
+
+  // The choice of a transport.
+
+  use(transports: readonly Transport[]): void {
+    const available = (t: Transport) => opens[t] && (t !== "websocket" || (this.http.options.WebSocket ?? (this.http.options.WebSocket !== null && globalThis.WebSocket)));
+    this.#transports = transports.filter(available);
+    if (!this.#transports.length) throw new TypeError("none of the transports is available here");
+    const { transport } = this.#current ?? {};
+    if (transport && transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
+    else if (!this.#current && this.#begun) this.#connect();
+  }
+
+  #better(than: Transport): Transport[] {
+    const i = this.#transports.indexOf(than);
+    return this.#transports.slice(0, i < 0 ? undefined : i);
+  }
+
+  #connect(first?: Transport, remembered = false): void {
+    if (this.status.state === "closed") return;
+    clearTimeout(this.#retry);
+    this.#set({ state: "connecting", transport: undefined, error: this.status.error });
+    this.#choose(this.#transports, first, remembered);
+  }
+
+  /** Begins other streams beside the present one. */
+  #takeOver(transports: readonly Transport[]): void {
+    if (transports.length) this.#choose(transports);
+  }
+
+  #choose(transports: readonly Transport[], first?: Transport, remembered = false): void {
+    this.#abandon();
+    this.#errors = [];
+    const choice = new Choice(
+      transports,
+      {
+        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t]!, this.#wanted(), transports.length === 1 && !this.#current)),
+        drop: (t) => {
+          this.#candidates.get(t)?.close();
+          this.#candidates.delete(t);
+        },
+        chosen: (t) => {
+          this.#choice = undefined;
+          if (t) this.#take(t);
+          else if (this.#current) this.#stay();
+          else this.#failed();
+        },
+      },
+      first,
+      remembered,
+    );
+    this.#choice = choice;
+    choice.start();
+  }
+
+  #abandon(): void {
+    const choice = this.#choice;
+    this.#choice = undefined; // what it says is not heard
+    choice?.cancel();
+    for (const a of this.#candidates.values()) a.close();
+    this.#candidates.clear();
+  }
+
+  #take(transport: Transport): void {
+    const old = this.#current;
+    const a = this.#candidates.get(transport)!;
+    this.#candidates.clear();
+    this.#current = a;
+    old?.close();
+    if (!a.given?.size) a.given = undefined;
+    this.#reached = true;
+    if (old?.transport !== transport) this.#lastChange = Date.now();
+    const { [transport]: _, ...failed } = this.status.failed;
+    remember(this.http.base, transport);
+    this.#set({ state: "connected", transport, failed });
+    this.#schedule();
+    this.#update(0);
+    this.#opened();
+  }
+
+  /** None took over. Names that the present stream does not bring may be the reason. */
+  #stay(): void {
+    this.#schedule();
+    const missing = [...this.#readers].filter((r) => !this.carries(r.names));
+    if (!missing.length) return;
+    void this.#judge(missing).then(() => this.#update(this.#backoff.next()));
+  }
+
+  /** Plans to look for a better transport. */
+  #schedule(soon = false): void {
+    clearTimeout(this.#probe);
+    const { transport } = this.#current ?? {};
+    if (!transport || !this.#better(transport).length) return void (this.#probes = 0);
+    const wait = soon ? 0 : Math.min(firstProbe * 2 ** this.#probes++, lastProbe) * (0.8 + Math.random() * 0.4);
+    this.#probe = setTimeout(
+      () => (this.#choice ? this.#schedule() : this.#takeOver(this.#better(transport))),
+      Math.max(wait, this.#lastChange + betweenChanges - Date.now()),
+    );
+  }
+
+  lost(a: Attempt, error: DuplexError): void {
+    if (error.code === "end") return this.#ended(a);
+    if (error.status) this.#reached = true;
+    this.status = { ...this.status, failed: { ...this.status.failed, [a.transport]: error.message } };
+    if (a === this.#current) return this.#lostCurrent(a, error);
+    if (this.#candidates.get(a.transport) !== a) return;
+    this.#candidates.delete(a.transport);
+    this.#errors.push(error);
+    if (forAll(error, a.transport)) this.#choice?.stop();
+    else this.#choice?.failed(a.transport);
+  }
+
+  #lostCurrent(a: Attempt, error: DuplexError): void {
+    this.#current = undefined;
+    for (const reader of this.#readers) reader.lost();
+    if (Date.now() - a.worked > lasting) this.#backoff.reset();
+    this.#abandon();
+    this.#errors = [error];
+    if (error.problem && !error.retryable) return this.#failed();
+    const next = this.#transports.indexOf(a.transport) + 1;
+    const first = error.code === "silent" || error.code === "fault" ? this.#transports[next] : undefined;
+    this.#wait(error, first);
+  }
+
+  /** The only topic of the stream has ended. */
+  #ended(a: Attempt): void {
+    const [topic] = a.names;
+    this.#abandon();
+    if (a === this.#current) this.#current = undefined;
+    this.#end({ id: this.cursor, topic: "", event: "$end", data: { topic } });
+    if (this.#readers.size) this.#wait(new DuplexError("end", "the topic has ended"));
+  }
+
+  /** No transport works. */
+  #failed(): void {
+    const errors = this.#errors;
+    const refused = errors.find((e) => e.problem && !e.retryable) ?? (errors.every((e) => !e.retryable || !e.status) && errors.find((e) => !e.retryable));
+    const error = refused || errors.find((e) => e.retryAfter) || errors.at(-1) || new DuplexError("silent", "no transport gave a sign");
+    if (!refused) return this.#wait(error);
+    const all = [...this.#readers];
+    if (all.length > 1 && refused.problem) return void this.#judge(all).then(() => this.#readers.size && this.#wait(error));
+    this.#refused = error;
+    for (const reader of all) reader.over(error);
+  }
+
+  /** Finds out whose names are refused: those alone are over. */
+  async #judge(readers: Reader[]): Promise<void> {
+    const { signal } = new AbortController();
+    const judged = readers.map((reader) =>
+      this.http.page(reader.names, { after: "now", limit: 1 }, signal).catch((e) => {
+        const error = failure(e);
+        if (!error.retryable) reader.over(error);
+      }),
+    );
+    await Promise.all(judged);
+  }
+
+  #wait(error: DuplexError, first?: Transport): void {
+    if (this.status.state === "closed") return;
+    this.#set({ state: "waiting", transport: undefined, error });
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#connect(first), this.#backoff.next(error));
+  }
+
+  check(online = false): void {
+    const current = this.#current;
+    if (this.status.state === "waiting") return this.#connect();
+    if (!current) return;
+    if (online) this.#schedule(true);
+    if (current.stream.ping) return current.check();
+    this.#takeOver([current.transport]);
+    setTimeout(() => {
+      if (this.#current === current) current.lost(new DuplexError("cut", "no answer to a check"));
+    }, patience);
+  }
+
+  // Publishing.
+
+  pipelines(publication: Publication): boolean {
+    return !!this.#current?.stream.publish && isPlain(publication);
+  }
+
+  async publish(publication: Publication): Promise<string> {
+    const { topic, data, event, media, key } = publication;
+    const { state } = this.status;
+    if (state === "waiting" || state === "connecting") throw new DuplexError("unreachable", "not connected");
+    if (this.pipelines(publication)) return this.#current!.stream.publish!(publication);
+    try {
+      // Who does not know that the server can be reached asks so that nothing is sent in vain.
+      if (!this.#reached) await this.#reach();
+      const response = await this.http.request(this.http.url([topic], { event }), {
+        method: "POST",
+        headers: { "Content-Type": media!, "Idempotency-Key": /["\\]/.test(key) ? key : `"${key}"` },
+        body: data,
+        signal: AbortSignal.timeout(publishWithin),
+      });
+      return (await response.json()).id;
+    } catch (e) {
+      const error = failure(e);
+      this.#reached = error.status > 0;
+      throw error;
+    }
+  }
+
+  async #reach(): Promise<void> {
+    try {
+      await this.http.request(this.http.url([]), { method: "HEAD", signal: AbortSignal.timeout(publishWithin) });
+    } catch (e) {
+      const error = failure(e);
+      if (!error.status) throw new DuplexError("unreachable", error.message);
+    }
+  }
+
+  // The end.
+
+  #drop(): void {
+    for (const timer of [this.#retry, this.#probe, this.#updating]) clearTimeout(timer);
+    this.#abandon();
+    this.#current?.close();
+    this.#current = undefined;
+  }
+
+  close(): void {
+    this.#set({ state: "closed", transport: undefined });
+    for (const reader of [...this.#readers]) reader.over();
+    this.#drop();
+  }
+}
+
+/** Whether a duplex.v1 message can say it; binary data and other media types need a POST. */
+function isPlain({ data, media }: Publication): boolean {
+  return typeof data === "string" && (media === "application/json" ? data[0] !== '"' : media === "text/plain");
+}
+
+/** Whether a failure concerns every transport (PROTOCOL.md §15.3). */
+function forAll(error: DuplexError, transport: Transport): boolean {
+  const { code, status, problem, retryable } = error;
+  return code === "unreachable" || ((status === 429 || status === 503) && (problem || transport !== "websocket")) || (problem && !retryable);
+}

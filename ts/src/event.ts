@@ -1,0 +1,30 @@
+import type { TopicEvent } from "./api.ts";
+
+/** Completes an event or a signal as it comes in JSON (PROTOCOL.md §3.4). */
+export function parse(event: TopicEvent): TopicEvent {
+  event.event ??= "message";
+  if (event.binary) {
+    const text = atob(event.data.slice(event.data.indexOf(",") + 1));
+    event.media ??= event.data.slice(5, event.data.indexOf(";base64,"));
+    event.data = Uint8Array.from(text, (c) => c.charCodeAt(0));
+  }
+  return event;
+}
+
+/** Whether a topic is one of the names, or matches one of the patterns (PROTOCOL.md §2.2). */
+export function matches(names: Iterable<string>, topic: string): boolean {
+  const segments = topic.split("/");
+  for (const name of names) {
+    if (name === topic) return true;
+    if (!name.includes("*")) continue;
+    const pattern = name.split("/");
+    const rest = pattern.at(-1) === "**";
+    if (
+      (rest ? segments.length >= pattern.length : segments.length === pattern.length) &&
+      // "Wildcards never match such a segment": one that begins with "$" (§2.3).
+      segments.every((s, i) => (i >= pattern.length || pattern[i]![0] === "*" ? s[0] !== "$" : pattern[i] === s))
+    )
+      return true;
+  }
+  return false;
+}

@@ -1,0 +1,89 @@
+import type { Options, Page } from "./api.ts";
+import { DuplexError, refusal } from "./errors.ts";
+import { parse } from "./event.ts";
+
+/** Names that make a longer query go into a body: proxies take about 8 kB. */
+const longestQuery = 4000;
+
+export type Query = Record<string, string | number | undefined>;
+
+/** The server's requests. */
+export class Http {
+  readonly base: string;
+  readonly options: Options;
+
+  constructor(base: string, options: Options) {
+    this.base = base;
+    this.options = options;
+  }
+
+  async token(): Promise<string | undefined> {
+    return this.options.getToken ? this.options.getToken() : this.options.token;
+  }
+
+  /** Of a topic, a pattern, or several of them. */
+  url(names: readonly string[], query: Query = {}): string {
+    const path = names.length === 1 ? "/" + names[0]!.split("/").map(encodeURIComponent).join("/") : "";
+    const params = new URLSearchParams(names.length === 1 ? [] : names.map((name) => ["topic", name]));
+    for (const key in query) if (query[key] !== undefined) params.append(key, String(query[key]));
+    const text = params.toString();
+    return `${this.base}/topics${path}${text && "?" + text}`;
+  }
+
+  /** An answer that is not one of success is thrown. After a 401, the token is asked for once more. */
+  async request(url: string, init: RequestInit = {}): Promise<Response> {
+    for (let tries = 0; ; tries++) {
+      const token = await this.token();
+      const headers = new Headers(init.headers);
+      if (token) headers.set("Authorization", `Bearer ${token}`);
+      let response: Response;
+      try {
+        response = await (this.options.fetch ?? fetch)(url, { cache: "no-store", ...init, headers });
+      } catch (error) {
+        throw failure(error, init.signal);
+      }
+      if (response.ok) return response;
+      const refused = await refusal(response);
+      if (refused.status !== 401 || tries || !this.options.getToken) throw refused;
+    }
+  }
+
+  /** Reads on, by GET, or by POST if there are too many names for a URL. */
+  read(names: readonly string[], query: Query, signal: AbortSignal): Promise<Response> {
+    query = { ...query, member: this.options.member };
+    const url = this.url(names, query);
+    if (names.length === 1 || url.length < longestQuery) return this.request(url, { signal });
+    return this.request(this.url([], query), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ topic: names }),
+      signal,
+    });
+  }
+
+  async page(names: readonly string[], query: Query, signal: AbortSignal): Promise<Page> {
+    return parsePage(await this.read(names, { as: "poll", ...query }, signal), signal);
+  }
+}
+
+export async function parsePage(response: Response, signal: AbortSignal): Promise<Page> {
+  try {
+    const page = await response.json();
+    if (!Array.isArray(page.events)) throw new TypeError("this is no page of events");
+    page.events.forEach(parse);
+    return page;
+  } catch (error) {
+    throw failure(error, signal);
+  }
+}
+
+/** What fetch, or reading a body, has thrown. */
+export function failure(error: unknown, signal?: AbortSignal | null): DuplexError {
+  if (error instanceof DuplexError) return error;
+  if (signal?.aborted && signal.reason instanceof DuplexError) return signal.reason;
+  const { cause, message } = error as { cause?: { code?: string; message?: string }; message?: string };
+  // Only node says that nothing was sent; browsers keep it to themselves.
+  const unreachable =
+    globalThis.navigator?.onLine === false || /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(cause?.code ?? "");
+  return new DuplexError(unreachable ? "unreachable" : "cut", cause?.message || cause?.code || message || String(error));
+}

@@ -1,0 +1,56 @@
+import { sleep } from "./backoff.ts";
+import { DuplexError } from "./errors.ts";
+import { failure, parsePage, type Http } from "./http.ts";
+import type { Receiver, Stream } from "./transport.ts";
+
+/** Below what proxies cut: many do after 30 s. */
+const hold = 25;
+/** Milliseconds between polls that found nothing. */
+const interval = 1000;
+/** Milliseconds that an answer may take. */
+const patience = 10_000;
+
+/** Pages that are held until there is an event (PROTOCOL.md §5.6). */
+export function longpoll(http: Http, names: readonly string[], after: string, to: Receiver): Stream {
+  return pages(http, names, after, to, hold);
+}
+
+/** Pages at once (PROTOCOL.md §5.5): it always gets through. */
+export function poll(http: Http, names: readonly string[], after: string, to: Receiver): Stream {
+  return pages(http, names, after, to, 0);
+}
+
+function pages(http: Http, names: readonly string[], after: string, to: Receiver, hold: number): Stream {
+  const abort = new AbortController();
+  const { signal } = abort;
+
+  const run = async () => {
+    for (let first = true; ; first = false) {
+      const began = Date.now();
+      const wait = first ? 0 : hold;
+      // The first page is for its cursor, and so that it comes at once.
+      const query = hold ? { as: "longpoll", wait } : { as: "poll" };
+      const page = await parsePage(await http.read(names, { ...query, after, limit: 1000 }, signal), signal);
+      if (signal.aborted) return;
+      to.heard((hold || interval / 1000) * 1000 + patience);
+      if (!wait) to.answered(Date.now() - began);
+      const signals = page.gap ? [{ id: "", topic: "", event: "$gap", data: page.gap }] : [];
+      // A page's cursor is a $ping: before its events where it begins, else where it ends.
+      const ping = { id: "", topic: "", event: "$ping", data: {} };
+      for (const message of [...(first ? [{ ...ping, id: page.events.length ? "" : page.cursor }] : []), ...signals, ...page.events, { ...ping, id: page.cursor }]) {
+        to.message(message);
+        if (signal.aborted) return;
+      }
+      if (page.end) throw new DuplexError("end", "the topic has ended", 204);
+      after = page.cursor;
+      if (!hold && !page.more) await sleep(interval, signal);
+      if (signal.aborted) return;
+    }
+  };
+  run().catch((error) => {
+    if (signal.aborted) return;
+    abort.abort();
+    to.lost(failure(error));
+  });
+  return { close: () => abort.abort() };
+}

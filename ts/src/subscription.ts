@@ -1,0 +1,101 @@
+import type { SubscribeOptions, TopicEvent } from "./api.ts";
+import type { Connection, Feed, Sink } from "./connection.ts";
+import type { DuplexError } from "./errors.ts";
+
+/** An iterable that is not read as fast as events come is paused here, and goes on when it is empty. */
+const mostQueued = 1000;
+
+/** Events of topics and patterns, in order, each once, for as long as it is wanted. */
+export class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
+  /** Where another subscription would go on. */
+  cursor: string;
+  /** Resolves when what is published from now on will be given; rejects if that is refused. */
+  readonly ready: Promise<void>;
+  /** Resolves when nothing follows; rejects if the server refuses. */
+  readonly over: Promise<void>;
+  /** Called when it has its place in the log: at first, and again after each loss of the connection. */
+  onplaced: (() => void) | undefined;
+  #feed: Feed;
+  #queue: TopicEvent<T>[] = [];
+  #paused = false;
+  #ended = false;
+  #error: DuplexError | undefined;
+  #wake: (() => void) | undefined;
+
+  /** @internal */
+  constructor(connection: Connection, names: readonly string[], options: SubscribeOptions, callback?: (event: TopicEvent<T>) => void) {
+    this.cursor = options.after || "now";
+    let ready!: () => void, refused!: (e?: unknown) => void, over!: () => void, failed!: (e: unknown) => void;
+    this.ready = new Promise((done, no) => ((ready = done), (refused = no)));
+    this.over = new Promise((done, no) => ((over = done), (failed = no)));
+    for (const promise of [this.ready, this.over]) promise.catch(() => {}); // who does not ask is not told
+    const sink: Sink = {
+      placed: () => {
+        ready();
+        this.onplaced?.();
+      },
+      take: (event) => {
+        if (callback) {
+          this.cursor = event.id;
+          callback(event);
+        } else {
+          this.#queue.push(event);
+          this.#wake?.();
+          if (this.#queue.length > mostQueued) this.#feed.pause(), (this.#paused = true);
+        }
+      },
+      moved: (cursor) => {
+        if (!this.#queue.length) this.cursor = cursor;
+      },
+      over: (error) => {
+        this.#ended = true;
+        this.#error = error;
+        this.#wake?.();
+        if (error) refused(error), failed(error);
+        this.#finish();
+      },
+    };
+    this.#feed = connection.read(names, this.cursor, sink);
+    const { signal } = options;
+    const close = () => this.close();
+    this.#finish = () => {
+      signal?.removeEventListener("abort", close);
+      ready();
+      over();
+    };
+    if (signal?.aborted) this.close();
+    else signal?.addEventListener("abort", close);
+  }
+
+  #finish: () => void;
+
+  /** Ends it; an iteration that is under way ends, too. */
+  close(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#queue = [];
+    this.#feed.close();
+    this.#wake?.();
+    this.#finish();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<TopicEvent<T>, void, undefined> {
+    try {
+      for (;;) {
+        const event = this.#queue.shift();
+        if (event) {
+          this.cursor = event.id;
+          yield event;
+        } else if (this.#ended) {
+          if (this.#error) throw this.#error;
+          return;
+        } else {
+          if (this.#paused) (this.#paused = false), this.#feed.resume();
+          await new Promise<void>((wake) => (this.#wake = wake));
+        }
+      }
+    } finally {
+      this.close();
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import type { Publication, TopicEvent } from "./api.ts";
+import type { DuplexError } from "./errors.ts";
+import type { Http } from "./http.ts";
+
+/** Opens a stream of the events of names after a cursor, `earliest` or `now`. It tries once. */
+export type Open = (http: Http, names: readonly string[], after: string, to: Receiver) => Stream;
+
+/** Who gets what comes. Nothing follows `lost`, or the stream's `close`. */
+export interface Receiver {
+  /** Something came; the next has to within `limit` ms, or else within 1.5 intervals of `$ping`. */
+  heard(limit?: number): void;
+  /** An event or a signal; the first message is a signal, as a sign that the transport works. */
+  message(event: TopicEvent): void;
+  /** The milliseconds from a question to its answer. */
+  answered(ms: number): void;
+  lost(error: DuplexError): void;
+}
+
+export interface Stream {
+  close(): void;
+  /** Adds names, from now on, and takes names away, without another stream. Rejects if one is refused. */
+  change?(add: readonly string[], remove: readonly string[]): Promise<void>;
+  /** Asks for an answer, which `heard` will tell of. */
+  ping?(): void;
+  /** Only of text and JSON. What was given earlier is stored earlier. */
+  publish?(publication: Publication): Promise<string>;
+}

@@ -1,0 +1,97 @@
+import type { Publication } from "./api.ts";
+import { DuplexError } from "./errors.ts";
+import { parse } from "./event.ts";
+import type { Http } from "./http.ts";
+import type { Receiver, Stream } from "./transport.ts";
+
+/** After these the same connection would fail again (PROTOCOL.md §8.8). */
+const faults = [1002, 1003, 1007, 1009];
+
+/** The subprotocol duplex.v1 (PROTOCOL.md §8.3): one connection that carries all, both ways. */
+export function websocket(http: Http, names: readonly string[], after: string, to: Receiver): Stream {
+  const answers = new Map<number, { done: (id: string) => void; failed: (e: DuplexError) => void }>();
+  let socket: WebSocket | undefined;
+  let over = false;
+  let refs = 0;
+  let asked = 0;
+
+  const lost = (error: DuplexError) => {
+    for (const answer of answers.values()) answer.failed(error);
+    answers.clear();
+    if (!over) to.lost(error);
+    over = true;
+  };
+
+  const say = (op: string): Promise<string> => {
+    if (socket?.readyState !== 1) return Promise.reject(new DuplexError("unreachable", "not connected"));
+    const ref = ++refs;
+    socket.send(`{"ref":${ref},${op}}`);
+    return new Promise((done, failed) => answers.set(ref, { done, failed }));
+  };
+
+  const ping = () => {
+    asked = Date.now();
+    say(`"op":"ping"`).then(
+      () => over || to.answered(Date.now() - asked),
+      () => {}, // lost says so
+    );
+  };
+
+  const message = (text: string) => {
+    const m = JSON.parse(text);
+    to.heard();
+    if (!m.op) return to.message(parse(m));
+    const answer = answers.get(m.ref);
+    answers.delete(m.ref);
+    if (m.op === "ok") answer?.done(m.id);
+    else answer?.failed(new DuplexError(m.type?.split(":").pop() ?? "error", [m.title, m.detail].filter(Boolean).join(": "), m.status, 0, true));
+  };
+
+  const connect = async () => {
+    const token = await http.token();
+    if (over) return;
+    const url = http.url(names, { after, member: http.options.member }).replace(/^http/, "ws");
+    socket = new (http.options.WebSocket ?? WebSocket)(url, token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
+    socket.onopen = () => {
+      if (socket!.protocol === "duplex.v1") ping();
+      else socket!.close(), lost(new DuplexError("no-duplex", "the server does not speak duplex.v1"));
+    };
+    socket.onmessage = ({ data }) => {
+      if (over) return;
+      try {
+        message(data);
+      } catch (error) {
+        socket!.close();
+        lost(new DuplexError("no-duplex", String(error)));
+      }
+    };
+    socket.onclose = ({ code, reason }) =>
+      lost(
+        new DuplexError(
+          faults.includes(code) ? "fault" : "cut",
+          reason ? `closed: ${code} ${reason}` : refs ? `closed: ${code}` : "the handshake failed",
+          0,
+          code === 1001 && reason === "shutting-down" ? 1000 + Math.random() * 3000 : 0,
+        ),
+      );
+  };
+  connect().catch((error) => lost(new DuplexError("cut", String(error))));
+
+  return {
+    ping,
+    close() {
+      over = true;
+      socket?.close(); // also one that connects: browsers let the next one to this host wait for it
+      lost(new DuplexError("cut", "the transport was left"));
+    },
+    async change(add, remove) {
+      for (const name of remove) say(`"op":"unsubscribe","topic":${JSON.stringify(name)}`).catch(() => {});
+      await Promise.all(add.map((name) => say(`"op":"subscribe","topic":${JSON.stringify(name)}`)));
+    },
+    publish({ topic, data, event, media, key }: Publication) {
+      const value = media === "application/json" ? data : JSON.stringify(data);
+      const type = event ? `"event":${JSON.stringify(event)},` : "";
+      return say(`"op":"publish","topic":${JSON.stringify(topic)},${type}"key":${JSON.stringify(key)},"data":${value}`);
+    },
+  };
+}
