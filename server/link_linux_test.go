@@ -60,7 +60,7 @@ func (s *Server) wantConnections(t *testing.T, n int) {
 
 // A stream's connection serves other requests before and after it.
 func TestStreamGivesItsConnectionBack(t *testing.T) {
-	for _, as := range []string{"sse", "stream"} {
+	for _, as := range []string{"sse", "stream", "multipart", "iframe"} {
 		s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
 		p := s.dial(t)
 		for round := range 3 {

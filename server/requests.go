@@ -185,9 +185,5 @@ func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // streams reports whether the answer was one without an end.
 func (w *recorder) streams() bool {
-	switch w.Header().Get("Content-Type") {
-	case "text/event-stream", "application/x-ndjson":
-		return true
-	}
-	return false
+	return w.Header().Get("X-Accel-Buffering") == "no" // PROTOCOL.md §5.8
 }

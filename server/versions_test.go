@@ -146,6 +146,11 @@ var reads = []exchange{
 	{"GET", "/topics/ended?after=earliest", "", []string{"Accept", "application/x-ndjson"}},
 	{"GET", "/topics/ended?after=nonsense&as=stream", "", nil},
 	{"GET", "/topics/ended?as=sse", "", nil}, // 204
+	{"GET", "/topics/ended?as=multipart&after=earliest", "", nil},
+	{"GET", "/topics/ended?as=multipart&after=nonsense&envelope", "", nil},
+	{"GET", "/topics/ended?after=earliest", "", []string{"Accept", "multipart/mixed"}},
+	{"GET", "/topics/ended?as=iframe", "", nil}, // 204
+	{"GET", "/topics/ended?as=iframe&callback=a(b)", "", nil},
 
 	// Polls that are held, or not.
 	{"GET", "/topics/live?after=earliest&wait=5", "", nil},
@@ -498,7 +503,7 @@ func TestSubscribersOnEveryVersion(t *testing.T) {
 		topic := "/topics/" + v.topic()
 		ctx, leave := context.WithCancel(t.Context())
 		var streams []*http.Response
-		for _, as := range []string{"sse", "stream"} {
+		for _, as := range []string{"sse", "stream", "multipart", "iframe"} {
 			response := v.doUntil(t, ctx, "GET", topic+"?as="+as, "")
 			wantPart(t, response.Body, "$ping")
 			streams = append(streams, response)
@@ -509,7 +514,7 @@ func TestSubscribersOnEveryVersion(t *testing.T) {
 			page, err := io.ReadAll(response.Body)
 			held <- fmt.Sprint(string(page), err)
 		}()
-		eventually(t, "all are there", func() bool { return s.hub.Stats().Subscribers == 3 })
+		eventually(t, "all are there", func() bool { return s.hub.Stats().Subscribers == len(streams)+1 })
 		v.do(t, "POST", topic, "hello")
 		if page := <-held; !strings.Contains(page, `"data":"hello"`) || !strings.Contains(page, "<nil>") {
 			t.Errorf("%s: %s", v.name, page)

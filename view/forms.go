@@ -16,12 +16,18 @@ var (
 	formLines       topic.Form = lines{}
 )
 
-// chunkedForms are the forms above as chunks of an HTTP/1.1 body.
-var chunkedForms = map[topic.Form]topic.Form{
-	formEventStream: &chunked{formEventStream},
-	formEnveloped:   &chunked{formEnveloped},
-	formLines:       &chunked{formLines},
-}
+// chunkedForms are the forms of streams as chunks of an HTTP/1.1 body.
+var chunkedForms = func() map[topic.Form]topic.Form {
+	forms := []topic.Form{
+		formEventStream, formEnveloped, formLines, calls{}, calls{one: true},
+		parts{}, parts{one: true}, parts{twice: true}, parts{twice: true, one: true}, parts{envelope: true}, parts{envelope: true, one: true},
+	}
+	m := make(map[topic.Form]topic.Form, len(forms))
+	for _, f := range forms {
+		m[f] = &chunked{f}
+	}
+	return m
+}()
 
 // chunked makes each event a chunk (RFC 9112 §7.1).
 type chunked struct{ topic.Form }

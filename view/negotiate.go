@@ -14,6 +14,9 @@ const (
 	asWebSocket transport = "websocket"
 	asSSE       transport = "sse"
 	asStream    transport = "stream"
+	asMultipart transport = "multipart"
+	asMixed     transport = "mixed" // the same, by the name of its media type that is for programs
+	asIframe    transport = "iframe"
 	asLongpoll  transport = "longpoll"
 	asPoll      transport = "poll"
 	asHTML      transport = "html"
@@ -51,6 +54,9 @@ var (
 		{asLongpoll, "application/json", anyMedia}, // if the request wants to wait
 		{asPoll, "application/json", anyMedia},
 		{asHTML, "text/html", anySubtype},
+		{asMultipart, "multipart/x-mixed-replace", oneMedia},
+		{asMixed, "multipart/mixed", oneMedia},
+		{asIframe, "", noAccept},
 	}
 	listOffers = offers{
 		{asPoll, "application/json", anyMedia},
@@ -80,7 +86,7 @@ func negotiate(w wish, offered offers, maxWait time.Duration) (transport, time.D
 	if w.hasAs {
 		chosen = transport(w.as)
 		if !topicOffers.have(chosen) {
-			return "", 0, newProblem("bad-parameter", "as is none of sse, stream, longpoll, poll, html and websocket")
+			return "", 0, newProblem("bad-parameter", "as is none of "+topicOffers.names())
 		}
 		if !offered.have(chosen) {
 			return "", 0, offered.notAcceptable()
@@ -96,6 +102,16 @@ func negotiate(w wish, offered offers, maxWait time.Duration) (transport, time.D
 
 func (o offers) have(t transport) bool {
 	return slices.ContainsFunc(o, func(offer offer) bool { return offer.transport == t })
+}
+
+// names are for a person.
+func (o offers) names() string {
+	var names []string
+	for _, offer := range o {
+		names = append(names, string(offer.transport))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func (o offers) notAcceptable() *Problem {

@@ -26,6 +26,9 @@ func TestNegotiate(t *testing.T) {
 		{accept: []string{"application/json"}, want: "poll"},
 		{accept: []string{"*/*"}, want: "poll"},
 		{accept: []string{"text/html"}, want: "html"},
+		{accept: []string{"multipart/x-mixed-replace"}, want: "multipart"},
+		{accept: []string{"multipart/mixed, multipart/x-mixed-replace;q=0.5"}, want: "mixed"},
+		{accept: []string{"multipart/mixed, multipart/x-mixed-replace"}, want: "multipart"},
 
 		// "No Accept is */*."
 		{want: "poll"},
@@ -218,7 +221,7 @@ func TestNegotiateList(t *testing.T) {
 // types in offered."
 func TestNotAcceptableListsOffers(t *testing.T) {
 	_, _, problem := negotiate(wish{accept: []string{"image/png"}}, topicOffers, testMaxWait)
-	want := []string{"text/event-stream", "application/x-ndjson", "application/json", "text/html"}
+	want := []string{"text/event-stream", "application/x-ndjson", "application/json", "text/html", "multipart/x-mixed-replace", "multipart/mixed"}
 	if problem == nil || problem.Status != 406 || !slices.Equal(problem.Offered, want) {
 		t.Errorf("got %+v, want 406 with %q", problem, want)
 	}

@@ -275,7 +275,7 @@ func TestPresenceByLongpolls(t *testing.T) {
 func TestPresenceRefusals(t *testing.T) {
 	attendedBubble(t, nil, &presence.Options{MaxMembers: 1}, func(t *testing.T, s *site) {
 		defer s.get("/topics/room/1?as=sse&member=ada").leave()
-		for _, as := range []string{"sse", "stream", "longpoll", "websocket"} {
+		for _, as := range []string{"sse", "stream", "multipart", "iframe", "longpoll", "websocket"} {
 			fields := []string{}
 			if as == "websocket" {
 				fields = []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}

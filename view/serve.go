@@ -78,6 +78,10 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, t target, body ur
 		return h.sse(w, r, rd)
 	case asStream:
 		return h.stream(w, r, rd)
+	case asMultipart, asMixed:
+		return h.multipart(w, r, rd)
+	case asIframe:
+		return h.iframe(w, r, rd)
 	case asLongpoll:
 		return h.longpoll(w, r, rd)
 	case asHTML:

@@ -16,7 +16,8 @@ import (
 type follower struct {
 	media   string
 	form    topic.Form
-	retries bool // it says after which time to come back
+	retries bool          // it says after which time to come back
+	opening func() []byte // what comes before the first signal; nil: only that
 }
 
 // sse answers with an event stream (PROTOCOL.md §5.9).
@@ -60,10 +61,14 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	header.Set("Content-Type", f.media)
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no")
+	opening := bytes.TrimSuffix(h.retry(f), []byte("\n"))
+	if f.opening != nil {
+		opening = f.opening()
+	}
 	out := responseStream{w: w, rc: http.NewResponseController(w), timeout: h.opts.WriteTimeout}
 	// Without its empty line, retry is in one block with the first signal. The
 	// header is sent with it, in any case.
-	if out.write(bytes.TrimSuffix(h.retry(f), []byte("\n"))) != nil {
+	if out.write(opening) != nil {
 		return nil // the client is gone
 	}
 	opts := topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic(), Join: true}
