@@ -71,14 +71,6 @@ func (e *LogError) Error() string {
 
 func (e *LogError) Unwrap() error { return e.Err }
 
-// ready returns why nothing can be published now, or nil.
-func (s *Server) ready() error {
-	if log, ok := s.log.(interface{ Ready() error }); ok {
-		return log.Ready()
-	}
-	return nil
-}
-
 // readyInterval is how often the log is looked at.
 const readyInterval = time.Second
 
@@ -94,7 +86,7 @@ func (s *Server) watchLog(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		err := s.ready()
+		err := s.log.Ready()
 		if errors.Is(err, jetlog.ErrFailed) {
 			s.failed <- err
 			return

@@ -73,7 +73,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		healthy(w)
 	case r.URL.Path == "/readyz":
 		switch {
-		case s.ready() != nil:
+		case s.log.Ready() != nil:
 			notReady.write(w, r)
 		case s.certificates != nil && len(s.certificates.missing()) > 0:
 			noCertificate.write(w, r)

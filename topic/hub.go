@@ -186,13 +186,21 @@ func (h *Hub) Earliest(ctx context.Context, patterns []Pattern) (Start, error) {
 }
 
 // After is the start of a subscription that resumes. A text that is no cursor
-// of this log is one that has a gap.
-func (h *Hub) After(text string) Start {
+// of this log is one that has a gap. An error says that the log could not find
+// that out.
+func (h *Hub) After(ctx context.Context, text string) (Start, error) {
 	c, err := ParseCursor(text)
-	if err != nil || !h.log.Knows(c) {
+	if err != nil {
+		return Start{Asked: text}, nil
+	}
+	known, err := h.log.Knows(ctx, c)
+	if err != nil {
+		return Start{}, err
+	}
+	if !known {
 		c = Cursor{}
 	}
-	return Start{Cursor: c, Asked: text}
+	return Start{Cursor: c, Asked: text}, nil
 }
 
 // Subscribe makes a subscriber with the given selections.

@@ -119,6 +119,16 @@ func selection(t *testing.T, start topic.Start, names ...string) topic.Selection
 	return sel
 }
 
+// after is the start that goes on after a text.
+func after(t *testing.T, hub *topic.Hub, text string) topic.Start {
+	t.Helper()
+	start, err := hub.After(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start
+}
+
 func earliest(t *testing.T, hub *topic.Hub, names ...string) topic.Start {
 	t.Helper()
 	start, err := hub.Earliest(t.Context(), selection(t, topic.Start{}, names...).Patterns)
@@ -186,7 +196,7 @@ func TestReplayThenLive(t *testing.T) {
 		id := publish(t, hub, "b", "x")
 		publish(t, hub, "a", "2", "3")
 		r := &recorder{}
-		sub := hub.Subscribe(r, signals, selection(t, hub.After(id.String()), "a"))
+		sub := hub.Subscribe(r, signals, selection(t, after(t, hub, id.String()), "a"))
 		defer sub.Close()
 		want(t, r, `$ping@2{"interval":25}`, "a=2", "a=3")
 		publish(t, hub, "a", "4")
@@ -205,7 +215,7 @@ func TestSeveralTopicsResumeByOneID(t *testing.T) {
 		publish(t, hub, "p/y/z", "no")
 		publish(t, hub, "p/y", "4")
 		r := &recorder{}
-		sub := hub.Subscribe(r, signals, selection(t, hub.After(first.String()), "a", "b", "p/*"))
+		sub := hub.Subscribe(r, signals, selection(t, after(t, hub, first.String()), "a", "b", "p/*"))
 		defer sub.Close()
 		want(t, r, `$ping@1{"interval":25}`, "p/x=2", "b=3", "p/y=4")
 	})
@@ -221,13 +231,13 @@ func TestGapBeforeAnyEvent(t *testing.T) {
 		epoch, _, _ := strings.Cut(first.String(), "-")
 		for _, asked := range []string{first.String(), "junk", "zz-3", epoch + "-99"} {
 			r := &recorder{}
-			sub := hub.Subscribe(r, signals, selection(t, hub.After(asked), "a"))
+			sub := hub.Subscribe(r, signals, selection(t, after(t, hub, asked), "a"))
 			want(t, r, fmt.Sprintf(`$gap@2{"after":%q,"oldest":"%s-3"}`, asked, epoch), "a=3", "a=4")
 			sub.Close()
 		}
 		for _, asked := range []string{epoch + "-2", epoch + "-3"} {
 			r := &recorder{}
-			sub := hub.Subscribe(r, signals, selection(t, hub.After(asked), "a"))
+			sub := hub.Subscribe(r, signals, selection(t, after(t, hub, asked), "a"))
 			synctest.Wait()
 			if got := r.take(); !strings.HasPrefix(got[0], "$ping") {
 				t.Errorf("after %s: false gap: %q", asked, got)
@@ -245,7 +255,7 @@ func TestQuietTopicBesideBusyOnesHasNoGap(t *testing.T) {
 			publish(t, hub, "busy", fmt.Sprint(i))
 		}
 		r := &recorder{}
-		sub := hub.Subscribe(r, signals, selection(t, hub.After(id.String()), "quiet"))
+		sub := hub.Subscribe(r, signals, selection(t, after(t, hub, id.String()), "quiet"))
 		defer sub.Close()
 		want(t, r, `$ping@1{"interval":25}`)
 	})
@@ -286,7 +296,7 @@ func TestEndAtGap(t *testing.T) {
 		hub := openHub(t, nil, nil)
 		id := publish(t, hub, "a", "1")
 		r := &recorder{}
-		sub := hub.Subscribe(r, topic.Options{Form: script{}, Signals: true, EndAtGap: true}, selection(t, hub.After("junk"), "a"))
+		sub := hub.Subscribe(r, topic.Options{Form: script{}, Signals: true, EndAtGap: true}, selection(t, after(t, hub, "junk"), "a"))
 		defer sub.Close()
 		synctest.Wait()
 		gap, ok := errors.AsType[*topic.GapError](r.end)
@@ -326,7 +336,7 @@ func TestEnd(t *testing.T) {
 		}
 
 		later := &recorder{}
-		s3 := hub.Subscribe(later, opts, selection(t, hub.After(before.String()), "a"))
+		s3 := hub.Subscribe(later, opts, selection(t, after(t, hub, before.String()), "a"))
 		defer s3.Close()
 		want(t, later, `$ping@1{"interval":25}`, "a=2", `$end@3{"topic":"a"}`)
 		after := &recorder{}
@@ -387,7 +397,7 @@ func TestNamedGap(t *testing.T) {
 		r := &recorder{}
 		sub := hub.Subscribe(r, opts, selection(t, hub.Now(), "b"))
 		defer sub.Close()
-		sub.Subscribe(selection(t, hub.After("junk"), "a"))
+		sub.Subscribe(selection(t, after(t, hub, "junk"), "a"))
 		want(t, r, `$ping@1{"interval":25}`, fmt.Sprintf(`$gap@0{"after":"junk","oldest":%q,"topic":"a"}`, id), "a=1")
 	})
 }
@@ -511,7 +521,7 @@ func TestSubscribeUnderLoad(t *testing.T) {
 			}
 			return !async
 		}
-		sub := hub.Subscribe(s, signals, selection(t, hub.After(start.String()), "a"))
+		sub := hub.Subscribe(s, signals, selection(t, after(t, hub, start.String()), "a"))
 		var got []string
 		for len(got) < 20 {
 			<-s.filled

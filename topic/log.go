@@ -54,8 +54,10 @@ type Log interface {
 	Earliest(ctx context.Context, patterns []Pattern) (Cursor, error)
 
 	// Knows reports whether the cursor is of this log, not beyond its end, and
-	// claims to have been told of no loss that has not happened yet.
-	Knows(Cursor) bool
+	// claims to have been told of no loss that has not happened yet. A log that
+	// is shared may have to ask for that; if it cannot find it out within a
+	// bound of its own, that is an ErrUnavailable.
+	Knows(context.Context, Cursor) (bool, error)
 
 	// End is the id of the newest entry; with Seq 0 if there never was one.
 	End() ID
@@ -75,6 +77,9 @@ type Log interface {
 
 	// Rules are those that the log keeps events by; nil is none.
 	Rules() *Rules
+
+	// Ready returns why nothing can be appended now, or nil.
+	Ready() error
 
 	// Close releases the log. Calls afterwards give ErrClosed.
 	Close() error

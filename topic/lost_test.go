@@ -30,7 +30,7 @@ func TestLostStart(t *testing.T) {
 			return r
 		}
 		signals := topic.Options{Signals: true}
-		after, now := hub.After(one.String()), hub.Now()
+		after, now := after(t, hub, one.String()), hub.Now()
 		r := open(signals, selection(t, lost(after), "b"))
 		want(t, r, fmt.Sprintf(`$gap@1{"after":%q,"oldest":%q}`, one, now.Cursor), "b=2")
 		other := open(signals, selection(t, lost(after), "c"), selection(t, after, "b"))

@@ -158,7 +158,7 @@ func TestGapInTheMiddleNamesThePlaceReached(t *testing.T) {
 		id := publish(t, hub, "a", "1")
 		epoch, _, _ := strings.Cut(id.String(), "-")
 		r := &recorder{}
-		sub := hub.Subscribe(r, signals, selection(t, hub.After(id.String()), "a"))
+		sub := hub.Subscribe(r, signals, selection(t, after(t, hub, id.String()), "a"))
 		defer sub.Close()
 		want(t, r, `$ping@1{"interval":25}`)
 		r.hold(true)
@@ -262,7 +262,7 @@ func TestPingAfterGapOfSome(t *testing.T) {
 		publish(t, hub, "x", "1")
 		publish(t, hub, "y", "2", "3") // 2 is lost, between kept ones
 		r := &recorder{}
-		sub := hub.Subscribe(r, signals, selection(t, hub.After(last.String()), "x", "y"), selection(t, hub.Now(), "z"))
+		sub := hub.Subscribe(r, signals, selection(t, after(t, hub, last.String()), "x", "y"), selection(t, hub.Now(), "z"))
 		defer sub.Close()
 		want(t, r, fmt.Sprintf(`$gap@50{"after":%q,"oldest":"%s"}`, last, topic.ID{Epoch: last.Epoch, Seq: 51}), "x=1", "y=3")
 		time.Sleep(topic.DefaultPing)

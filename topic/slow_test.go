@@ -73,7 +73,7 @@ func TestEphemeral(t *testing.T) {
 		want(t, slow)
 		publish(t, hub, "game/1", "3")
 		want(t, slow, "game/1=3")
-		defer hub.Subscribe(late, signals, selection(t, hub.After(first.String()), "game/1")).Close()
+		defer hub.Subscribe(late, signals, selection(t, after(t, hub, first.String()), "game/1")).Close()
 		want(t, late, `$ping@1{"interval":0}`)
 		slow.hold(true)
 		publish(t, hub, "game/1", "4")
@@ -121,7 +121,7 @@ func TestLastValue(t *testing.T) {
 		hub := slowHub(t, &topic.HubOptions{Ping: -1})
 		first := publish(t, hub, "last/a", "1")
 		publish(t, hub, "last/a", "2", "3")
-		for _, start := range []topic.Start{earliest(t, hub, "last/a"), hub.After(first.String())} {
+		for _, start := range []topic.Start{earliest(t, hub, "last/a"), after(t, hub, first.String())} {
 			r := &recorder{}
 			sub := hub.Subscribe(r, silent, selection(t, start, "last/a"))
 			want(t, r, "last/a=3")

@@ -269,15 +269,23 @@ func (x *torture) start(rng *rand.Rand, patterns []topic.Pattern) topic.Start {
 		}
 		return start
 	case 4:
-		return x.hub.After([]string{"junk", "", "zz-1", topic.ID{Epoch: end.Epoch, Seq: end.Seq + 1e6}.String()}[rng.IntN(4)])
+		return x.after([]string{"junk", "", "zz-1", topic.ID{Epoch: end.Epoch, Seq: end.Seq + 1e6}.String()}[rng.IntN(4)])
 	case 5, 6:
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if len(x.cursors) > 0 {
-			return x.hub.After(x.cursors[rng.IntN(len(x.cursors))])
+			return x.after(x.cursors[rng.IntN(len(x.cursors))])
 		}
 	}
-	return x.hub.After(topic.ID{Epoch: end.Epoch, Seq: rng.Uint64N(end.Seq + 1)}.String())
+	return x.after(topic.ID{Epoch: end.Epoch, Seq: rng.Uint64N(end.Seq + 1)}.String())
+}
+
+func (x *torture) after(text string) topic.Start {
+	start, err := x.hub.After(x.Context(), text)
+	if err != nil {
+		x.Error(err)
+	}
+	return start
 }
 
 // pause is none, or one that many end at the same time.
@@ -357,7 +365,7 @@ func (x *torture) checkResume(truth truth, steady []*steadySubscriber) {
 		r := &steadySubscriber{tortureSink: x.sink(x.rng, s.opts)}
 		r.calm()
 		for _, sel := range s.selections {
-			sel.Start = x.hub.After(cursor.String())
+			sel.Start = x.after(cursor.String())
 			r.selections = append(r.selections, sel)
 		}
 		r.start(x.hub.Subscribe(r, r.opts, r.selections...))

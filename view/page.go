@@ -80,13 +80,13 @@ func (h *Handler) start(ctx context.Context, patterns []topic.Pattern, lastEvent
 	lastEventID, after = strings.Clone(lastEventID), strings.Clone(after) // which may outlive the request
 	switch {
 	case lastEventID != "":
-		return h.after(patterns, lastEventID), nil
+		return h.after(ctx, patterns, lastEventID)
 	case after == "" || after == "now":
 		return h.hub.Now(), nil
 	case after == "earliest":
 		return h.hub.Earliest(ctx, patterns)
 	}
-	return h.after(patterns, after), nil
+	return h.after(ctx, patterns, after)
 }
 
 // atEnd reports whether the request is for one topic that has ended at or
@@ -184,8 +184,8 @@ func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start)
 // good if only other topics moved.
 func (h *Handler) unchanged(r *http.Request, rd *reading) bool {
 	for tag := range entityTags(r.Header.Values("If-None-Match")) {
-		start := h.after(rd.patterns, tag)
-		if start.Cursor.Epoch != 0 && !start.Lost && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
+		start, err := h.after(r.Context(), rd.patterns, tag)
+		if err == nil && start.Cursor.Epoch != 0 && !start.Lost && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
 			return true
 		}
 	}

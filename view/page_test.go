@@ -494,3 +494,38 @@ func TestPagesEqualModel(t *testing.T) {
 		})
 	}
 }
+
+// aheadLog cannot tell whether a cursor that lies beyond its end is good.
+type aheadLog struct{ topic.Log }
+
+func (l aheadLog) Knows(ctx context.Context, c topic.Cursor) (bool, error) {
+	if c.Seq > l.End().Seq {
+		return false, topic.ErrUnavailable
+	}
+	return l.Log.Knows(ctx, c)
+}
+
+// "503 unavailable: the log cannot be read or written now; Retry-After" (§9.2):
+// a cursor of which nobody can say whether it is good has no gap.
+func TestCursorUnavailable(t *testing.T) {
+	log := aheadLog{memlog.Open(nil)}
+	hub := topic.NewHub(log, nil)
+	defer log.Close()
+	defer hub.Close()
+	h, err := New(hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(h, "POST", "/topics/a", "1")
+	known, ahead := log.End(), log.End()
+	ahead.Seq++
+	for _, as := range []string{"poll", "longpoll", "sse", "stream"} {
+		w := ask(h, "GET", "/topics/a?as="+as+"&after="+ahead.String(), "")
+		if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "urn:duplex:problem:unavailable") {
+			t.Errorf("%s: %d %v %s", as, w.Code, w.Header(), w.Body)
+		}
+	}
+	if w := ask(h, "GET", "/topics/a?as=poll&after="+known.String(), ""); w.Code != 200 || parsePage(t, w).Gap != nil {
+		t.Errorf("a known one: %d %s", w.Code, w.Body)
+	}
+}

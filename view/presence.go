@@ -1,6 +1,7 @@
 package view
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -66,13 +67,16 @@ func (h *Handler) checkPresence(patterns []topic.Pattern) *Problem {
 }
 
 // after is Hub.After, which does not know what of joins and leaves is lost.
-func (h *Handler) after(patterns []topic.Pattern, cursor string) topic.Start {
-	start := h.hub.After(cursor)
+func (h *Handler) after(ctx context.Context, patterns []topic.Pattern, cursor string) (topic.Start, error) {
+	start, err := h.hub.After(ctx, cursor)
+	if err != nil {
+		return start, err
+	}
 	start.Lost = h.opts.Presence.Lost(start.Cursor) && slices.ContainsFunc(patterns, func(p topic.Pattern) bool {
 		_, ok := presence.Of(p.String())
 		return ok
 	})
-	return start
+	return start, nil
 }
 
 // attended returns the topic whose members a poll asks for. One with a cursor

@@ -252,8 +252,10 @@ func (o *load) roam(t *testing.T) {
 	at := topic.Cursor{ID: topic.ID{Epoch: o.logs[0].End().Epoch}}
 	for node := 0; !isDone(o.stop); node++ {
 		l := o.logs[node%len(o.logs)]
-		if !l.Knows(at) {
-			t.Errorf("node %d does not know %v", node%len(o.logs), at)
+		if known, err := l.Knows(context.Background(), at); errors.Is(err, ErrUnavailable) {
+			continue
+		} else if !known || err != nil {
+			t.Errorf("node %d does not know %v: %v", node%len(o.logs), at, err)
 			return
 		}
 		page, err := l.Read(context.Background(), []topic.Interest{{Patterns: []topic.Pattern{pattern1(t, "**")}, After: at}}, topic.Limit{})
@@ -299,7 +301,7 @@ func (o *load) check(t *testing.T, n *NATS, views []*watched) {
 	fresh := openAt(t, &Options{NATS: n})
 	defer fresh.Close()
 	for i, l := range o.logs {
-		if !l.Knows(topic.Cursor{ID: fresh.End()}) || l.Ready() != nil {
+		if !isKnown(t, l, topic.Cursor{ID: fresh.End()}) || l.Ready() != nil {
 			t.Fatalf("node %d is at %v, the stream at %v, %v", i, l.End(), fresh.End(), l.Ready())
 		}
 	}

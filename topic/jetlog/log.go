@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -132,33 +131,22 @@ func (l *Log) End() topic.ID {
 // Knows reports whether the cursor is of this log, and neither it nor what it
 // was told of lies in the future. A cursor that another node has given may be
 // ahead of this one: then Knows waits until this one has come as far as the
-// stream. If it cannot find that out in catchUpPatience, the cursor counts as
-// known; then Read gives ErrUnavailable for it.
-func (l *Log) Knows(c topic.Cursor) bool {
-	known, err := l.comesToKnow(c)
-	return known || err != nil
-}
-
-// comesToKnow is knows for a cursor that may be ahead of this node. An error
-// says that this could not be found out.
-func (l *Log) comesToKnow(c topic.Cursor) (bool, error) {
+// stream. If that takes longer than catchUpPatience, it is ErrUnavailable.
+func (l *Log) Knows(ctx context.Context, c topic.Cursor) (bool, error) {
 	if l.knows(c) {
 		return true, nil
 	}
 	if l.remote == nil || c.Epoch != l.epochs[len(l.epochs)-1].number {
 		return false, nil
 	}
-	if err := l.remote.catchUp(); err != nil || l.knows(c) {
+	ctx, cancel := context.WithTimeoutCause(ctx, catchUpPatience, fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience))
+	defer cancel()
+	if err := l.remote.catchUp(ctx); err != nil || l.knows(c) {
 		return err == nil, err
 	}
 	// Who has answered may have been the leader before, and not know it yet. A
 	// message of this node's own settles it.
-	ctx, cancel := context.WithTimeout(context.Background(), catchUpPatience)
-	defer cancel()
 	err := l.tick(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience)
-	}
 	return err == nil && l.knows(c), err
 }
 

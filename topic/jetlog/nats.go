@@ -48,6 +48,9 @@ const (
 	answerPatience = time.Second
 	answerAsks     = 5
 	pingEvery      = 2 * time.Second // so that a dead connection is noticed in 6 s
+	// moveAfter is how long a server may be there and know nothing of the stream,
+	// as one does that is cut off from the others, before another one is asked.
+	moveAfter = 3 * time.Second
 
 	sharedStoreVersion = 1
 
@@ -107,6 +110,16 @@ func (n *NATS) connect(logger *slog.Logger, way *line) (c connections, err error
 		}
 	}
 	return c, nil
+}
+
+// move has the connections go on with another server, if there is one. What was
+// asked is not answered any more.
+func (c *connections) move() {
+	for _, nc := range []*nats.Conn{c.writes, c.reads} {
+		if nc.IsConnected() {
+			nc.ForceReconnect() // else it looks for one already
+		}
+	}
 }
 
 func (c *connections) close() {

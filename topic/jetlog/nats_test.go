@@ -121,7 +121,7 @@ func TestNodes(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if !l.Knows(topic.Cursor{ID: id}) || !logs[(n+1)%nodes].Knows(topic.Cursor{ID: id}) {
+					if !isKnown(t, l, topic.Cursor{ID: id}) || !isKnown(t, logs[(n+1)%nodes], topic.Cursor{ID: id}) {
 						t.Errorf("%v is not known on both nodes", id)
 					}
 				}
@@ -227,7 +227,7 @@ func TestNodesToldTheSame(t *testing.T) {
 	defer c.Close()
 	read := func(l *Log, after topic.Cursor) topic.Page {
 		t.Helper()
-		if !l.Knows(after) {
+		if !isKnown(t, l, after) {
 			t.Fatalf("%v is not known", after)
 		}
 		page, err := l.Read(t.Context(), []topic.Interest{{Patterns: []topic.Pattern{pattern1(t, "**")}, After: after}}, topic.Limit{})
@@ -256,7 +256,7 @@ func TestNodesToldTheSame(t *testing.T) {
 	told := page.Gaps[0].Cursor
 	appendText1(t, b, "x", "3") // and one more is lost
 	for i, l := range []*Log{a, b, c} {
-		if !l.Knows(topic.Cursor{ID: b.End()}) || len(read(l, told).Gaps) != 1 {
+		if !isKnown(t, l, topic.Cursor{ID: b.End()}) || len(read(l, told).Gaps) != 1 {
 			t.Errorf("node %d does not tell what was lost since %v", i, told)
 		}
 	}
@@ -292,12 +292,60 @@ func TestNodesAge(t *testing.T) {
 }
 
 // until waits for something that is sure to come.
+// isKnown is Knows for a cursor of which the log can find it out.
+func isKnown(t *testing.T, l *Log, c topic.Cursor) bool {
+	t.Helper()
+	known, err := l.Knows(t.Context(), c)
+	if err != nil {
+		t.Errorf("cursor %v: %v", c, err)
+	}
+	return known
+}
+
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in two minutes: %s", what)
 		}
+	}
+}
+
+// A server that is there, but knows nothing of the stream, as one that is cut
+// off from the others, is left for another one: at the beginning, and later.
+func TestServerKnowsNothing(t *testing.T) {
+	t.Parallel()
+	ignorant, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignorant.Start()
+	t.Cleanup(ignorant.Shutdown)
+	if !ignorant.ReadyForConnections(time.Minute) {
+		t.Fatal("the server is not ready")
+	}
+	dir := t.TempDir()
+	s := natsServer(t, dir, -1)
+	n := newStream(s)
+	n.URL = ignorant.ClientURL() + "," + s.ClientURL()
+	var logs []*Log
+	for range 4 { // the first server is a random one
+		l := openAt(t, &Options{NATS: n})
+		defer l.Close()
+		logs = append(logs, l)
+	}
+	port := s.Addr().(*net.TCPAddr).Port
+	s.Shutdown()
+	s.WaitForShutdown()
+	for _, l := range logs {
+		until(t, "the node is with the other server", func() bool {
+			return l.remote.stream.reads.ConnectedUrl() == ignorant.ClientURL() && l.remote.stream.writes.ConnectedUrl() == ignorant.ClientURL()
+		})
+	}
+	natsServer(t, dir, port)
+	for i, l := range logs {
+		until(t, "the node is back", func() bool { return l.Ready() == nil })
+		appendText1(t, l, "a", fmt.Sprint(i))
 	}
 }
 
@@ -329,8 +377,8 @@ func TestServerGone(t *testing.T) {
 		t.Errorf("read: %s, %v", texts(page.Entries), err)
 	}
 	ahead := topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch, Seq: l.End().Seq + 1}}
-	if !l.Knows(ahead) {
-		t.Error("a cursor that may be another node's is unknown")
+	if _, err := l.Knows(t.Context(), ahead); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("of a cursor that may be another node's: %v", err)
 	}
 	if _, err := l.Read(t.Context(), []topic.Interest{{Patterns: []topic.Pattern{pattern1(t, "a")}, After: ahead}}, topic.Limit{}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("read from there: %v", err)
@@ -341,7 +389,7 @@ func TestServerGone(t *testing.T) {
 	if got := texts(view.wait(t, 2)); got != "[1 2]" {
 		t.Errorf("watched %v", got)
 	}
-	if l.Knows(topic.Cursor{ID: topic.ID{Epoch: ahead.Epoch, Seq: ahead.Seq + 1}}) {
+	if isKnown(t, l, topic.Cursor{ID: topic.ID{Epoch: ahead.Epoch, Seq: ahead.Seq + 1}}) {
 		t.Error("a cursor beyond the end is known")
 	}
 }
@@ -380,7 +428,7 @@ func TestStreamRolledBack(t *testing.T) {
 	if again.Seq != lost.Seq || again.Epoch == lost.Epoch {
 		t.Errorf("id %v, in place of the lost %v", again, lost)
 	}
-	if !l.Knows(topic.Cursor{ID: kept}) || l.Knows(topic.Cursor{ID: lost}) || !l.Knows(topic.Cursor{ID: again}) {
+	if !isKnown(t, l, topic.Cursor{ID: kept}) || isKnown(t, l, topic.Cursor{ID: lost}) || !isKnown(t, l, topic.Cursor{ID: again}) {
 		t.Error("what was lost is known, or what was kept is not")
 	}
 	next := openAt(t, &Options{NATS: n})

@@ -20,10 +20,11 @@ func (r *remote) publish(after, id uint64, message []byte) (stored bool, err err
 	r.wanted, r.arrived = id, false
 	r.mu.Unlock()
 	request := r.request(after, message)
-	deadline := time.Now().Add(r.patience)
+	begun := time.Now()
+	deadline := begun.Add(r.patience)
 	// outcome is known once the stream has a message at the next number.
 	outcome := func(wait time.Duration) bool {
-		return r.await(wait, func() bool { return r.log.messages() > after }) // locks log.mu within mu, as nobody does the other way round
+		return r.await(wait, nil, func() bool { return r.log.messages() > after }) // locks log.mu within mu, as nobody does the other way round
 	}
 	for attempt, doubt := 0, false; ; attempt++ {
 		asked := time.Now()
@@ -51,6 +52,9 @@ func (r *remote) publish(after, id uint64, message []byte) (stored bool, err err
 		}
 		if r.log.messages() <= after {
 			r.line.kick()
+			if err != nil && time.Since(begun) > moveAfter {
+				r.move() // it may be a leader that is cut off, and does not know
+			}
 		}
 		if outcome(min(pauseMost, 5*time.Millisecond<<min(attempt, 10))) {
 			r.mu.Lock()

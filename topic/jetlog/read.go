@@ -49,7 +49,7 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 	var few [4]reading
 	readings := few[:0]
 	for _, in := range interests {
-		known, err := l.comesToKnow(in.After)
+		known, err := l.Knows(ctx, in.After)
 		if err != nil {
 			return topic.Page{}, nil, err
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -24,8 +23,8 @@ const (
 	// sent once more. It does no harm to do so early.
 	ackPatience = 500 * time.Millisecond
 	// catchUpPatience is how long a cursor that lies ahead of this node waits
-	// for the node.
-	catchUpPatience = 5 * time.Second
+	// for the node, whoever has brought it.
+	catchUpPatience = 2 * time.Second
 	// rollbackPatience is how long the stream may seem to end before what this
 	// node has seen of it: a server that starts may not know its end yet.
 	rollbackPatience = 30 * time.Second
@@ -72,6 +71,7 @@ type remote struct {
 	arrived   bool          // it is part of the log
 	yieldFrom uint64        // who publishes gives way to another node until there is a message after this one,
 	yieldTo   time.Time     // or until then
+	moved     time.Time     // when another server was looked for
 
 	// Of the one who publishes.
 	node   uint64        // names this node to the others
@@ -110,18 +110,29 @@ const (
 // fetch gets some messages that are there. Many at a time come from any server
 // that has a copy, one by one from the leader. The latter is slower, but the
 // former may be gone, which the others do not know yet, or have less.
+//
+// A *missingError says that a message is gone for good.
 func (r *remote) fetch(ctx context.Context, from, last uint64) scanned {
 	var some scanned
 	if last-from >= fewMessages {
-		if some = r.stream.fetch(ctx, from); some.err == nil && len(some.messages) > 0 {
+		some = r.stream.fetch(ctx, from)
+		consecutive := 0
+		for consecutive < len(some.numbers) && some.numbers[consecutive] == from+uint64(consecutive) {
+			consecutive++
+		}
+		if some.err == nil && consecutive > 0 {
+			some.messages, some.numbers = some.messages[:consecutive], some.numbers[:consecutive]
 			return some
 		}
 	}
 	some = scanned{}
 	for number := from; number <= last && number-from < leadersMessages; number++ {
 		asking, cancel := context.WithTimeout(ctx, askPatience)
-		b, err := r.stream.leaders(asking, number)
+		b, at, err := r.stream.next(asking, number)
 		cancel()
+		if err == nil && at != number {
+			err = &missingError{number}
+		}
 		if err != nil {
 			some.err = err
 			break
@@ -173,19 +184,21 @@ func (r *remote) change(f func()) {
 	r.changed = make(chan struct{})
 }
 
-// await waits until ok, which is called with mu held, or the timeout.
-func (r *remote) await(timeout time.Duration, ok func() bool) bool {
+// await waits until ok, which is called with mu held, the timeout, or done.
+func (r *remote) await(timeout time.Duration, done <-chan struct{}, ok func() bool) bool {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
 		r.mu.Lock()
-		done, changed := ok(), r.changed
+		holds, changed := ok(), r.changed
 		r.mu.Unlock()
-		if done {
+		if holds {
 			return true
 		}
 		select {
 		case <-changed:
+		case <-done:
+			return false
 		case <-timer.C:
 			return false
 		case <-r.leaving:
@@ -207,7 +220,7 @@ func (r *remote) unavailable(long time.Duration) error {
 
 // catchUp returns when this node has come as far as the stream was when it was
 // called.
-func (r *remote) catchUp() error {
+func (r *remote) catchUp(ctx context.Context) error {
 	if err := cmp.Or(r.log.isFailed(), r.unavailable(catchUpPatience)); err != nil {
 		return err
 	}
@@ -215,13 +228,13 @@ func (r *remote) catchUp() error {
 	round := r.asked + 1
 	r.mu.Unlock()
 	r.line.kick()
-	if r.await(catchUpPatience, func() bool { return r.answered >= round }) {
+	if r.await(catchUpPatience, ctx.Done(), func() bool { return r.answered >= round }) {
 		return nil
 	}
-	if err := r.log.Ready(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	return fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience)
+	return cmp.Or(r.log.Ready(), fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience))
 }
 
 // follow makes what comes part of the log. Ends when closing is closed, or with
@@ -276,13 +289,32 @@ func (r *remote) confirm(ctx context.Context) error {
 	if errors.Is(err, errFatal) {
 		return err
 	}
+	now := time.Now()
+	var confirmed time.Time
 	r.change(func() {
 		if err == nil {
-			r.answered, r.confirmed = round, time.Now()
+			r.answered, r.confirmed = round, now
 		}
-		r.trouble = err
+		r.trouble, confirmed = err, r.confirmed
 	})
+	if now.Sub(confirmed) > moveAfter {
+		r.move()
+	}
 	return nil
+}
+
+// move goes on with another server, but not again and again.
+func (r *remote) move() {
+	r.mu.Lock()
+	now := time.Now()
+	late := now.Sub(r.moved) > moveAfter
+	if late {
+		r.moved = now
+	}
+	r.mu.Unlock()
+	if late {
+		r.stream.move()
+	}
 }
 
 // errFatal says that this node cannot follow the stream any more.
@@ -313,8 +345,8 @@ func (r *remote) fetchMissing(ctx context.Context) error {
 			return fmt.Errorf("stream %s begins with message %d, and this node had come to %d: %w", r.stream.name, state.first, at, errFatal)
 		}
 		some := r.fetch(ctx, at+1, state.last)
-		if refused, ok := errors.AsType[*jetstream.APIError](some.err); ok && refused.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-			return fmt.Errorf("stream %s has no message %d: %w", r.stream.name, at+1+uint64(len(some.messages)), errFatal)
+		if missing, ok := errors.AsType[*missingError](some.err); ok {
+			return fmt.Errorf("stream %s has no message %d any more: %w", r.stream.name, missing.number, errFatal)
 		}
 		if len(some.messages) == 0 {
 			return some.err
@@ -345,12 +377,12 @@ func checkClock(now, server time.Time) error {
 func (r *remote) has(ctx context.Context, number uint64) (bool, error) {
 	asking, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	there, err := r.stream.has(asking, number)
-	if err != nil {
+	_, at, err := r.stream.next(asking, number)
+	if err != nil { // also if there is nothing after it, where there must be: who says that has not kept up
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if there {
-		r.await(pauseMost, func() bool { return false })
+	if at == number {
+		r.await(pauseMost, ctx.Done(), func() bool { return false })
 	}
-	return there, nil
+	return at == number, nil
 }

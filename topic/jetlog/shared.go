@@ -50,8 +50,9 @@ func openShared(o *Options) (l *Log, err error) {
 		if err == nil {
 			break
 		}
-		// It may be that the cluster has just begun, or that another node makes
-		// the stream.
+		// It may be that the cluster has just begun, that another node makes the
+		// stream, or that this server is cut off from the others.
+		c.move()
 		select {
 		case <-time.After(reconnectWait):
 		case <-ctx.Done():
@@ -100,7 +101,10 @@ func openShared(o *Options) (l *Log, err error) {
 	}
 	l.wg.Go(l.remote.follow)
 	l.wg.Go(l.sweepShared)
-	if err := l.remote.catchUp(); err != nil {
+	for err = l.remote.catchUp(ctx); errors.Is(err, ErrUnavailable) && ctx.Err() == nil; {
+		err = l.remote.catchUp(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

@@ -413,31 +413,27 @@ func (s *stream) state(ctx context.Context) (storeState, error) {
 	return storeState{first: max(1, info.State.FirstSeq), last: info.State.LastSeq, bytes: info.State.Bytes, at: info.TimeStamp}, nil
 }
 
-// leaders gets a message from the leader of a stream.
-func (s *stream) leaders(ctx context.Context, number uint64) (message []byte, err error) {
-	reply, err := s.reads.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, fmt.Appendf(nil, `{"seq":%d}`, number))
+// next gets the message with the number from the leader of a stream, or the
+// first one after it if that is gone. All of the answer is what one server has,
+// even if that is no longer the leader and does not know: a message that it
+// lacks, but not those after it, is gone for good.
+func (s *stream) next(ctx context.Context, number uint64) (message []byte, at uint64, err error) {
+	reply, err := s.reads.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+s.name, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":">"}`, number))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var answer struct {
 		Error   *jetstream.APIError
-		Message struct{ Data []byte }
+		Message struct {
+			Seq  uint64
+			Data []byte
+		}
 	}
 	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if answer.Error != nil {
-		return nil, answer.Error
+		return nil, 0, answer.Error
 	}
-	return answer.Message.Data, nil
-}
-
-// has asks the leader of a stream with several replicas for a message: a direct
-// get may have come to a server that does not have it yet.
-func (s *stream) has(ctx context.Context, number uint64) (bool, error) {
-	_, err := s.leaders(ctx, number)
-	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-		return false, nil
-	}
-	return err == nil, err
+	return answer.Message.Data, answer.Message.Seq, nil
 }

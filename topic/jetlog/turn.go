@@ -45,6 +45,6 @@ func (r *remote) giveWay() {
 	from, long := r.yieldFrom, time.Until(r.yieldTo)
 	r.mu.Unlock()
 	if long > 0 && r.losses < lossesMost { // else it is this node's turn as well
-		r.await(long, func() bool { return r.log.messages() > from })
+		r.await(long, nil, func() bool { return r.log.messages() > from })
 	}
 }

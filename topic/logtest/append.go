@@ -22,7 +22,7 @@ func testEmpty(l *subject) {
 	if end := l.End(); end.Seq != 0 || end.Epoch == 0 {
 		l.t.Errorf("end of an empty log: %+v", end)
 	}
-	if !l.Knows(l.start()) {
+	if !l.knows(l.start()) {
 		l.t.Error("an empty log does not know its end")
 	}
 	l.read(l.start(), "a").want()
@@ -145,7 +145,7 @@ func testConcurrent(l *subject) {
 	wg.Go(func() { // what is only asked must be safe, too
 		for range batches {
 			end := l.End()
-			if !l.Knows(topic.Cursor{ID: end}) {
+			if !l.knows(topic.Cursor{ID: end}) {
 				l.t.Errorf("the log does not know %v, which was its end", end)
 			}
 			l.Ended("a/1")

@@ -210,7 +210,7 @@ func testGapUnknown(l *subject) {
 		{ID: other.End()},
 		beyond,
 	} {
-		if l.Knows(c) {
+		if l.knows(c) {
 			l.t.Errorf("the log knows %+v", c)
 		}
 		l.read(c, "a").wantGap(ids[1], "2", "3")
@@ -219,7 +219,7 @@ func testGapUnknown(l *subject) {
 		l.read(c, "unknown/*").wantGap(topic.ID{})
 	}
 	for _, id := range ids {
-		if !l.Knows(topic.Cursor{ID: id}) {
+		if !l.knows(topic.Cursor{ID: id}) {
 			l.t.Errorf("the log does not know %v", id)
 		}
 	}

@@ -88,7 +88,7 @@ func (r *reader) page() topic.Page {
 // moves reports whether c lies after the least of the cursors.
 func (r *reader) moves(c topic.Cursor) bool {
 	return slices.ContainsFunc(r.interests, func(in topic.Interest) bool {
-		return !r.l.Knows(in.After) || in.After.Seq < c.Seq
+		return !r.l.knows(in.After) || in.After.Seq < c.Seq
 	})
 }
 

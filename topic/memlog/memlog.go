@@ -7,6 +7,7 @@
 package memlog
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"math"
@@ -200,12 +201,22 @@ func (l *Log) End() topic.ID {
 // Rules are those of the options.
 func (l *Log) Rules() *topic.Rules { return l.opts.Rules }
 
-// Knows reports whether the cursor is of this log, and neither it nor what it
-// was told of lies in the future.
-func (l *Log) Knows(c topic.Cursor) bool {
+// Ready is topic.ErrClosed after Close, and else nil.
+func (l *Log) Ready() error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.knows(c)
+	if l.closed {
+		return topic.ErrClosed
+	}
+	return nil
+}
+
+// Knows reports whether the cursor is of this log, and neither it nor what it
+// was told of lies in the future.
+func (l *Log) Knows(_ context.Context, c topic.Cursor) (bool, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.knows(c), nil
 }
 
 func (l *Log) knows(c topic.Cursor) bool {

@@ -103,7 +103,7 @@ func TestToldOfFuture(t *testing.T) {
 	appendN(t, l, "a", 3)
 	for told, want := range map[uint64]bool{0: true, 3: true, 4: false, math.MaxUint64: false} {
 		c := topic.Cursor{ID: l.id(1), Told: told}
-		if got := l.Knows(c); got != want {
+		if got, err := l.Knows(t.Context(), c); got != want || err != nil {
 			t.Errorf("knows %v: %v", c, got)
 		}
 		page, err := l.Read(t.Context(), []topic.Interest{{Patterns: parse(t, "a"), After: c}}, topic.Limit{})

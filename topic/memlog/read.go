@@ -32,7 +32,11 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 	var few [4]reading
 	readings := few[:0]
 	for _, in := range interests {
-		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: l.Knows(in.After)}
+		known, err := l.Knows(ctx, in.After)
+		if err != nil {
+			return topic.Page{}, err
+		}
+		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: known}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
 			r.losing = losing{patterns: r.patterns, wild: r.wild, seq: in.After.Seq, told: in.After.Told}
