@@ -18,6 +18,13 @@ var program string
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
+	if config := os.Getenv(natsVariable); config != "" {
+		if err := serveNATS(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	dir, err := os.MkdirTemp("", "duplex-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
