@@ -65,7 +65,13 @@
 // Those that did not come it fetches: when a later one comes, when it wants to
 // append, when its connection is back, when a cursor is ahead of it, and every
 // second (remote.go). It never passes over one. A cursor that it does not know
-// it calls unknown only when a message of its own has been stored meanwhile.
+// it calls unknown only when a message of its own has been stored meanwhile; if
+// that takes longer than 2 s, it says so.
+//
+// A server may be there and know nothing: it is cut off from the others of its
+// cluster, or was the leader of the stream and does not know better. So a node
+// takes no answer for the loss of a message but one that shows a later one, and
+// goes on with another server when one knows nothing for 3 s.
 //
 // What is over age goes by the times in the messages: if nobody appends, a node
 // appends an empty one when something is. The loss clock is in the messages, so
