@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/duplexhq/duplex/home"
@@ -115,12 +116,22 @@ type requestLine struct {
 	method, path, remote string
 	began                int64 // nanoseconds of Unix: it is kept for many connections
 	status               int32
-	stays                bool // open, for longer than its answer takes
+	major, minor         uint8 // version of HTTP
+	stays                bool  // open, for longer than its answer takes
 }
 
 func newRequestLine(r *http.Request, answer *recorder) requestLine {
 	// The query may hold a token, and the body is nobody's business.
-	return requestLine{method: r.Method, path: r.URL.Path, remote: r.RemoteAddr, began: answer.began.UnixNano(), status: int32(answer.status)}
+	return requestLine{method: r.Method, path: r.URL.Path, remote: r.RemoteAddr, began: answer.began.UnixNano(),
+		status: int32(answer.status), major: uint8(r.ProtoMajor), minor: uint8(r.ProtoMinor)}
+}
+
+// version is as Endpoint.Versions has it.
+func (l *requestLine) version() string {
+	if l.major > 1 {
+		return "HTTP/" + strconv.Itoa(int(l.major))
+	}
+	return "HTTP/1." + strconv.Itoa(int(l.minor))
 }
 
 // logRequest writes one line. Events pass through too often for more than Debug; what
@@ -139,6 +150,7 @@ func (s *Server) logRequest(line *requestLine, bytes int64) {
 		slog.String("method", line.method),
 		slog.String("path", line.path),
 		slog.Int("status", int(line.status)),
+		slog.String("version", line.version()),
 		slog.Int64("bytes", bytes),
 		slog.Duration("took", time.Since(time.Unix(0, line.began))),
 		slog.String("remote", line.remote),
