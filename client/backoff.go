@@ -5,36 +5,51 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/duplexhq/duplex/websocket"
 )
 
 // longestWait bounds what a server can ask for.
 const longestWait = time.Hour
 
-// A backoff says how long to wait after failures in a row.
+// A backoff says how long to wait after failures in a row (PROTOCOL.md §15.6).
 type backoff struct {
 	first, most time.Duration
 	failures    int
 }
 
-// next is the wait after one more failure: at least what the server asked
-// for, and half as much again at most.
+// next is the wait after one more failure: what the server asked for and up to
+// half as much again, else any time below a bound that doubles.
 func (b *backoff) next(asked time.Duration) time.Duration {
-	wait := b.first
+	bound := b.first
 	for range b.failures {
-		if wait *= 2; wait >= b.most {
-			wait = b.most
+		if bound *= 2; bound >= b.most {
+			bound = b.most
 			break
 		}
 	}
 	b.failures++
-	wait = wait/2 + rand.N(wait+1) // half of it to one and a half
-	if asked = min(asked, longestWait); asked > wait {
-		wait = asked + rand.N(asked/2+1)
+	if asked = min(asked, longestWait); asked > 0 {
+		return asked + rand.N(asked/2+1)
 	}
-	return wait
+	return rand.N(bound + 1)
 }
 
 func (b *backoff) succeeded() { b.failures = 0 }
+
+func (c *Client) newBackoff() backoff {
+	return backoff{first: c.opts.Backoff, most: c.opts.MaxBackoff}
+}
+
+// waitFor decides whether to try again after a failure, and when. asked is
+// what the server wants.
+func (c *Client) waitFor(b *backoff, cause error, asked time.Duration) (wait time.Duration, again bool) {
+	if e, ok := errors.AsType[*ProblemError](cause); ok {
+		asked = max(asked, e.RetryAfter)
+	}
+	wait = b.next(asked)
+	return wait, temporary(cause) && (c.opts.Retry == nil || c.opts.Retry(cause, wait))
+}
 
 // pause is what follows a failure: it decides whether to try again and waits
 // until then. It returns why not, or nil.
@@ -42,21 +57,21 @@ func (c *Client) pause(ctx context.Context, b *backoff, cause error, asked time.
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if !temporary(cause) {
-		return cause
-	}
-	if e, ok := errors.AsType[*ProblemError](cause); ok {
-		asked = max(asked, e.RetryAfter)
-	}
-	wait := b.next(asked)
-	if c.opts.Retry != nil && !c.opts.Retry(cause, wait) {
+	wait, again := c.waitFor(b, cause, asked)
+	if !again {
 		return cause
 	}
 	return sleep(ctx, wait)
 }
 
-func (c *Client) newBackoff() backoff {
-	return backoff{first: c.opts.Backoff, most: c.opts.MaxBackoff}
+// closeWait is what the reason of a close asks for: a server that stops wants
+// its clients not to come back at once (PROTOCOL.md §15.6).
+func closeWait(err error) time.Duration {
+	e, ok := errors.AsType[*websocket.CloseError](err)
+	if ok && e.Remote && e.Code == websocket.CloseGoingAway {
+		return time.Second + rand.N(time.Second) // and up to half as much again
+	}
+	return 0
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

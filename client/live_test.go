@@ -51,7 +51,7 @@ func (l *line) cut(hard bool) {
 }
 
 // live runs a server and gives a client of it, over a line.
-func live(t *testing.T, opts *memlog.Options) (*Client, *line) {
+func live(t *testing.T, opts *memlog.Options) (c *Client, l *line) {
 	t.Helper()
 	log := memlog.Open(opts)
 	hub := topic.NewHub(log, nil)
@@ -60,9 +60,10 @@ func live(t *testing.T, opts *memlog.Options) (*Client, *line) {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(handler)
-	l := new(line)
+	l = new(line)
 	transport := &http.Transport{DialContext: l.dial}
 	t.Cleanup(func() {
+		c.Close()
 		l.cut(false)
 		transport.CloseIdleConnections()
 		if err := handler.Shutdown(context.WithoutCancel(t.Context())); err != nil {
@@ -74,7 +75,10 @@ func live(t *testing.T, opts *memlog.Options) (*Client, *line) {
 			t.Error(err)
 		}
 	})
-	c, err := New(server.URL, &Options{HTTP: &http.Client{Transport: transport}, Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond})
+	c, err = New(server.URL, &Options{
+		HTTP: &http.Client{Transport: transport}, Memory: new(Memory),
+		Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, PollInterval: time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +127,8 @@ func TestLosesNothing(t *testing.T) {
 			c, l := live(t, nil)
 			ids := publishLive(t, c, "a/b", n)
 			var got []string
-			opts := &SubscribeOptions{Transport: transport, After: Earliest, Interval: time.Millisecond}
-			for e, err := range c.Subscribe(t.Context(), []string{"a/*", "c"}, opts) {
+			use(t, c, transport)
+			for e, err := range c.Subscribe(t.Context(), []string{"a/*", "c"}, &SubscribeOptions{After: Earliest}) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -148,9 +152,9 @@ func TestChangesTransport(t *testing.T) {
 	var got []string
 	after := Earliest
 	for turn := 0; len(got) < n; turn++ {
-		opts := &SubscribeOptions{Transport: everyTransport[turn%len(everyTransport)], After: after, Interval: time.Millisecond}
+		use(t, c, everyTransport[turn%len(everyTransport)])
 		taken := 0
-		for e, err := range c.Subscribe(t.Context(), []string{"a"}, opts) {
+		for e, err := range c.Subscribe(t.Context(), []string{"a"}, &SubscribeOptions{After: after}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,7 +208,8 @@ func TestOpenedThenPublished(t *testing.T) {
 				}
 			})
 			defer publishing.Wait()
-			opts := &SubscribeOptions{Transport: transport, Interval: time.Millisecond, Opened: sync.OnceFunc(func() { close(opened) })}
+			use(t, c, transport)
+			opts := &SubscribeOptions{Opened: sync.OnceFunc(func() { close(opened) })}
 			i := 0
 			for e, err := range c.Subscribe(t.Context(), []string{"a"}, opts) {
 				if err != nil {
@@ -229,6 +234,7 @@ func TestGap(t *testing.T) {
 	for _, transport := range everyTransport {
 		t.Run(string(transport), func(t *testing.T) {
 			c, _ := live(t, &memlog.Options{RetainEvents: 2})
+			use(t, c, transport)
 			var ids []string
 			for i := range 5 {
 				id, err := c.Publish(t.Context(), "a", fmt.Append(nil, i), nil)
@@ -239,7 +245,7 @@ func TestGap(t *testing.T) {
 			}
 			for _, after := range []string{ids[0], "no-cursor"} {
 				var got []string
-				for e, err := range c.Subscribe(t.Context(), []string{"a"}, &SubscribeOptions{Transport: transport, After: after}) {
+				for e, err := range c.Subscribe(t.Context(), []string{"a"}, &SubscribeOptions{After: after}) {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -263,26 +269,21 @@ func TestEndedTopic(t *testing.T) {
 	for _, transport := range everyTransport {
 		t.Run(string(transport), func(t *testing.T) {
 			c, _ := live(t, nil)
+			use(t, c, transport)
 			id, err := c.Publish(t.Context(), "a", []byte("last"), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			req, err := c.request(t.Context(), http.MethodDelete, c.url("a", nil), nil)
-			if err != nil {
+			if err := c.End(t.Context(), "a"); err != nil {
 				t.Fatal(err)
 			}
-			resp, err := c.send(req, http.StatusNoContent)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
 			for after, want := range map[string][]string{
 				Earliest: {"last", `$end{"topic":"a"}`},
 				id:       {`$end{"topic":"a"}`},
 				Now:      {`$end{"topic":"a"}`},
 			} {
 				var got []string
-				for e, err := range c.Subscribe(t.Context(), []string{"a"}, &SubscribeOptions{Transport: transport, After: after}) {
+				for e, err := range c.Subscribe(t.Context(), []string{"a"}, &SubscribeOptions{After: after}) {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -295,5 +296,13 @@ func TestEndedTopic(t *testing.T) {
 				t.Errorf("publish after the end: %v", err)
 			}
 		})
+	}
+}
+
+// use makes the client use one transport.
+func use(t *testing.T, c *Client, transport Transport) {
+	t.Helper()
+	if err := c.Use(transport); err != nil {
+		t.Fatal(err)
 	}
 }

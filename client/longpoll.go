@@ -7,25 +7,32 @@ import (
 	"time"
 )
 
+const (
+	// longpollWait is how long the server may hold a page; it may take less.
+	longpollWait = 55 * time.Second
+
+	// earlyPause is what follows a page that came early with nothing in it. A
+	// server that is about to stop does so, and something on the way may always.
+	earlyPause = time.Second
+)
+
 // longpoll asks for a page that the server holds until it has something
 // (PROTOCOL.md §5.6).
-func (s *subscription) longpoll(ctx context.Context) error {
+func (r *reading) longpoll(ctx context.Context) error {
 	for {
-		wait := s.Wait
-		if !s.placed {
-			wait = 0 // §5.2: what is published before the first answer would be lost with it
+		wait := longpollWait
+		if !r.begun {
+			wait = 0 // §15.2: its answer is the first signal, and has a cursor
 		}
 		asked := time.Now()
-		p, err := s.fetch(ctx, url.Values{"wait": {strconv.Itoa(int(wait.Seconds()))}}, wait, false)
+		p, err := r.fetch(ctx, url.Values{"wait": {strconv.Itoa(int(wait.Seconds()))}}, wait, false)
 		if err != nil {
 			return err
 		}
-		if err := s.turn(p); err != nil {
+		if err := r.turn(ctx, p); err != nil {
 			return err
 		}
-		// A server that is about to stop answers early, and something on the
-		// way may always do so.
-		if early := s.Interval - time.Since(asked); wait > 0 && early > 0 && p.empty() {
+		if early := earlyPause - time.Since(asked); wait > 0 && early > 0 && p.empty() {
 			if err := sleep(ctx, early); err != nil {
 				return err
 			}

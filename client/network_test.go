@@ -26,7 +26,9 @@ func bubble(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, c *Clie
 		server := &http.Server{Handler: handler}
 		go server.Serve(listener)
 		transport := &http.Transport{DialContext: network.Dial}
+		var c *Client
 		t.Cleanup(func() {
+			c.Close()
 			transport.CloseIdleConnections()
 			synctest.Wait()
 			if open := network.Open(); open != 0 {
@@ -34,8 +36,9 @@ func bubble(t *testing.T, handler http.HandlerFunc, f func(t *testing.T, c *Clie
 			}
 			server.Close()
 		})
-		c, err := New("http://duplex.test/base", &Options{
+		c, err = New("http://duplex.test/base", &Options{
 			HTTP:   &http.Client{Transport: transport},
+			Memory: new(Memory),
 			Header: http.Header{"X-Test": {"yes"}},
 		})
 		if err != nil {
@@ -63,21 +66,23 @@ type script struct {
 }
 
 func (s *script) serve(w http.ResponseWriter, r *http.Request) {
+	n := len(s.asked)
 	s.asked = append(s.asked, r.URL.Query().Get("after"))
 	if r.Header.Get("X-Test") != "yes" {
 		s.t.Error("a request without the client's header")
 	}
-	n := len(s.asked) - 1
 	last := n >= len(s.connections)-1
 	if n >= len(s.connections) {
 		s.t.Errorf("connection %d after the last one, after %q", n, s.asked[n])
 		return
 	}
-	send(s.t, s.transport, w, r, s.connections[n], last)
+	send(s.t, s.transport, w, r, s.connections[n], last, func(after string) { s.asked[n] = after })
 }
 
-// send answers with the lines in the form of the transport.
-func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Request, lines []string, hold bool) {
+// send answers with the lines in the form of the transport. On a WebSocket it
+// waits for a subscription first and tells asked where it begins, unless there
+// is nothing to say.
+func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Request, lines []string, hold bool, asked func(after string)) {
 	switch transport {
 	case WebSocket:
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"duplex.v1"}})
@@ -86,6 +91,12 @@ func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Requ
 			return
 		}
 		defer conn.CloseNow()
+		if len(lines) == 0 {
+			return
+		}
+		if r.URL.Path == "/base/topics" && !r.URL.Query().Has("topic") {
+			asked(welcome(t, conn))
+		}
 		for _, line := range lines {
 			if err := conn.Write(r.Context(), websocket.Text, []byte(line)); err != nil {
 				return // the client has what it wanted
@@ -127,4 +138,37 @@ func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Requ
 // text is what a test compares an event by.
 func text(e topic.Envelope) string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s %s", e.ID, e.Type, e.Data))
+}
+
+// collectBy is collect by one transport.
+func collectBy(t *testing.T, c *Client, transport Transport, topics []string, n int) ([]string, error) {
+	t.Helper()
+	use(t, c, transport)
+	return collect(t.Context(), c, topics, nil, n)
+}
+
+// welcome begins a session of duplex.v1, and takes its first subscription.
+func welcome(t *testing.T, conn *websocket.Conn) (after string) {
+	ctx := context.Background()
+	if err := conn.Write(ctx, websocket.Text, []byte(ping("e-0"))); err != nil {
+		t.Error(err)
+	}
+	asked, err := websocket.ReadJSON[op](ctx, conn)
+	if err != nil || asked.Op != "subscribe" {
+		t.Errorf("got %+v, %v; want a subscribe", asked, err)
+	}
+	place := asked.After
+	if place == Earliest || place == Now {
+		place = "e-0"
+	}
+	if err := websocket.WriteJSON(ctx, conn, answerOp{"ok", place, asked.Ref}); err != nil {
+		t.Error(err)
+	}
+	return asked.After
+}
+
+type answerOp struct {
+	Op  string `json:"op"`
+	ID  string `json:"id"`
+	Ref int    `json:"ref"`
 }

@@ -29,23 +29,29 @@ type page struct {
 func (p *page) empty() bool { return len(p.Events) == 0 && p.Gap == nil }
 
 // answerMargin is how long a page may take beyond the time that it is held.
-const answerMargin = 30 * time.Second
+const answerMargin = 10 * time.Second
 
 // fetch asks for the page after the cursor. With ifNew, the server may say
 // that there is nothing new: an empty page.
-func (s *subscription) fetch(ctx context.Context, query url.Values, held time.Duration, ifNew bool) (*page, error) {
+func (r *reading) fetch(ctx context.Context, query url.Values, held time.Duration, ifNew bool) (*page, error) {
+	after := r.after
+	limit := choiceLimit // of the first: what is sooner is decided by who waits for it
+	if r.begun {
+		after, _ = r.feed.place()
+		limit = held + answerMargin
+	}
 	query.Set("limit", pageLimit)
-	req, err := s.request(ctx, http.MethodGet, s.url(query), nil)
+	req, err := r.request(ctx, http.MethodGet, r.url(after, query), nil)
 	if err != nil {
-		return nil, final(err)
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	good := []int{http.StatusOK}
 	if ifNew {
-		req.Header.Set("If-None-Match", `"`+s.cursor+`"`)
+		req.Header.Set("If-None-Match", `"`+after+`"`)
 		good = append(good, http.StatusNotModified)
 	}
-	resp, err := s.open(ctx, req, func() time.Duration { return held + answerMargin }, good...)
+	resp, err := r.open(ctx, req, func() time.Duration { return limit }, good...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,36 +62,33 @@ func (s *subscription) fetch(ctx context.Context, query url.Values, held time.Du
 	if err := wantMedia(resp, "application/json"); err != nil {
 		return nil, err
 	}
-	body, err := s.readAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
 	p := new(page)
-	if err := json.Unmarshal(body, p); err != nil {
-		return nil, final(fmt.Errorf("page: %w", err))
+	if err := r.readJSON(resp.Body, p); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
 // turn takes all that a page says.
-func (s *subscription) turn(p *page) error {
-	s.wasOpened()
+func (r *reading) turn(ctx context.Context, p *page) error {
+	if err := r.signalled(""); err != nil {
+		return err
+	}
 	if p.Gap != nil {
-		if err := s.take(topic.Envelope{Type: topic.TypeGap, Data: p.Gap, Kind: topic.JSON}); err != nil {
+		if err := r.take(ctx, topic.Envelope{Type: topic.TypeGap, Data: p.Gap, Kind: topic.JSON}); err != nil {
 			return err
 		}
 	}
 	for _, line := range p.Events {
-		if err := s.receive(line); err != nil {
+		if err := r.receive(ctx, line); err != nil {
 			return err
 		}
 	}
-	// It says more than the id of the last event: what was told of losses.
-	if p.Cursor != "" {
-		s.cursor, s.placed = p.Cursor, true
+	if err := r.feed.turn(p.Cursor); err != nil {
+		return err
 	}
 	if p.End {
-		return s.ended()
+		return r.ended(ctx)
 	}
 	return nil
 }
@@ -94,7 +97,7 @@ func (s *subscription) turn(p *page) error {
 func wantMedia(resp *http.Response, want string) error {
 	got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if got != want {
-		return final(fmt.Errorf("answer is %q, want %s: is this a Duplex server?", resp.Header.Get("Content-Type"), want))
+		return fmt.Errorf("answer is %q, want %s: is this a Duplex server?", resp.Header.Get("Content-Type"), want)
 	}
 	return nil
 }

@@ -56,13 +56,14 @@ func TestLongpoll(t *testing.T) {
 	}}
 	bubble(t, p.serve, func(t *testing.T, c *Client) {
 		opened := 0
-		opts := &SubscribeOptions{Transport: Longpoll, Wait: 30 * time.Second, Opened: func() { opened++ }}
+		use(t, c, Longpoll)
+		opts := &SubscribeOptions{Opened: func() { opened++ }}
 		got, err := collect(t.Context(), c, []string{"a"}, opts, 99)
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantList(t, "yielded", got, "e-5  of e-5", "e-6  of e-6", `$gap {"after":"e-6"}`, "e-9  of e-9", "e-10  of e-10", `e-10 $end {"topic":"a"}`)
-		wantList(t, "asked for", p.asked, "now 0", "e-4 30", "e-6 30", "e-6 30", "e-9-12 30", "e-9-12 30")
+		wantList(t, "asked for", p.asked, "now 0", "e-4 55", "e-6 55", "e-6 0", "e-9-12 55", "e-9-12 55")
 		if opened != 2 {
 			t.Errorf("opened %d times, want 2: one failure", opened)
 		}
@@ -83,8 +84,9 @@ func TestPoll(t *testing.T) {
 		pageOf("e-8", `,"end":true`),
 	}}
 	bubble(t, p.serve, func(t *testing.T, c *Client) {
-		opts := &SubscribeOptions{Transport: Poll, Interval: 3 * time.Second}
-		got, err := collect(t.Context(), c, []string{"a"}, opts, 99)
+		use(t, c, Poll)
+		c.opts.PollInterval = 3 * time.Second
+		got, err := collect(t.Context(), c, []string{"a"}, nil, 99)
 		if err != nil {
 			t.Fatal(err)
 		}

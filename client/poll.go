@@ -6,21 +6,21 @@ import (
 )
 
 // poll asks for a page again and again (PROTOCOL.md §5.5).
-func (s *subscription) poll(ctx context.Context) error {
+func (r *reading) poll(ctx context.Context) error {
 	ifNew := false // a 304 tells neither of a gap nor of an end, so the first answer is a page
 	for {
-		p, err := s.fetch(ctx, url.Values{}, 0, ifNew)
+		p, err := r.fetch(ctx, url.Values{}, 0, ifNew)
 		if err != nil {
 			return err
 		}
-		if err := s.turn(p); err != nil {
+		if err := r.turn(ctx, p); err != nil {
 			return err
 		}
 		ifNew = true
 		if p.More {
 			continue
 		}
-		if err := sleep(ctx, s.Interval); err != nil {
+		if err := sleep(ctx, r.opts.PollInterval); err != nil {
 			return err
 		}
 	}

@@ -58,9 +58,7 @@ func parseProblem(status int, header http.Header, body []byte) *ProblemError {
 	e := &ProblemError{Status: status, Title: http.StatusText(status)}
 	var said struct{ Type, Title, Detail string }
 	if json.Unmarshal(body, &said) == nil {
-		if name, ok := strings.CutPrefix(said.Type, problemPrefix); ok {
-			e.Name = name
-		}
+		e.Name = problemName(said.Type)
 		if said.Title != "" {
 			e.Title = said.Title
 		}
@@ -68,6 +66,15 @@ func parseProblem(status int, header http.Header, body []byte) *ProblemError {
 	}
 	e.RetryAfter = retryAfter(header.Get("Retry-After"), time.Now())
 	return e
+}
+
+// problemName is "" if the type is none of the server's own.
+func problemName(uri string) string {
+	name, ok := strings.CutPrefix(uri, problemPrefix)
+	if !ok {
+		return ""
+	}
+	return name
 }
 
 // retryAfter reads both forms of RFC 9110 §10.2.3; zero if it is neither.

@@ -3,22 +3,10 @@ package client
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
-)
-
-const (
-	// retryFor is how long a publish is repeated. Servers remember keys for 2
-	// minutes unless told otherwise (PROTOCOL.md §11).
-	retryFor = time.Minute
-
-	// answerWithin bounds one try of a publish that can be repeated. A server
-	// holds one for 55 s, while the first with its key is still in progress.
-	answerWithin = time.Minute
 )
 
 // PublishOptions describe an event beside its data. Nil is all defaults.
@@ -30,57 +18,67 @@ type PublishOptions struct {
 	// what is UTF-8, else application/octet-stream.
 	Media string
 
-	// Key makes the publish harmless to repeat (PROTOCOL.md §7.4), so that it
-	// is repeated when its outcome is unknown or the server is busy. 1 to 255
-	// printable ASCII characters. If empty, there is one try.
+	// Key is the idempotency key (PROTOCOL.md §7.4): the same publish with the same
+	// key is stored once, whoever sends it. 1 to 255 printable ASCII characters. If
+	// empty, the client makes one.
 	Key string
+
+	// End ends the topic with this event.
+	End bool
 }
 
 // Publish appends an event to the topic and returns its id, once it is stored
 // as durably as the server's log promises. A refusal is a *[ProblemError].
-// Without a key, an error of the network leaves open whether the event was
-// stored.
+//
+// It goes through the outbox: events are stored in the order of the calls, each
+// once, and those that wait go together. While the server cannot be reached
+// they wait, until ctx is done; an event that may be stored already is repeated
+// with its key for a minute, and then given up with an error that matches
+// [ErrUnknown]. When ctx is done, an event that is under way may still be
+// stored. More than [Options].Outbox is [ErrOutboxFull]. Data must not be changed
+// before Publish has returned, or, if ctx was done, ever.
 func (c *Client) Publish(ctx context.Context, topic string, data []byte, opts *PublishOptions) (id string, err error) {
 	if opts == nil {
 		opts = new(PublishOptions)
 	}
-	ids, err := c.post(ctx, posting{topic: topic, typ: opts.Type, media: opts.Media, key: opts.Key, body: data})
-	if err != nil {
-		return "", err
-	}
-	return ids[0], nil
+	return c.deliver(ctx, &letter{
+		posting: posting{topic: topic, typ: opts.Type, media: opts.Media, key: opts.Key, body: data, end: opts.End},
+		event:   Event{Type: opts.Type, Media: opts.Media, Data: data},
+	})
 }
 
-// A posting is one POST of one event or of a batch.
+// End ends the topic (PROTOCOL.md §7.5), after everything that was published
+// before. Ending it again does nothing.
+func (c *Client) End(ctx context.Context, topic string) error {
+	_, err := c.deliver(ctx, &letter{posting: posting{method: http.MethodDelete, topic: topic}})
+	return err
+}
+
+func (c *Client) deliver(ctx context.Context, l *letter) (id string, err error) {
+	if err := checkName(l.posting.topic); err != nil {
+		return "", err
+	}
+	l.done = make(chan outcome, 1)
+	if err := c.outbox.put(l); err != nil {
+		return "", err
+	}
+	return c.outbox.wait(ctx, l)
+}
+
+// A posting is one POST of one event or of a batch, or the DELETE of a topic.
 type posting struct {
+	method                 string // "" is POST
 	topic, typ, media, key string
 	body                   []byte
 	batch                  int // number of events; 0 is one that is no batch
-}
-
-// post sends the posting, again and again if it has a key and that may help.
-func (c *Client) post(ctx context.Context, p posting) (ids []string, err error) {
-	if err := checkName(p.topic); err != nil {
-		return nil, err
-	}
-	backoff := c.newBackoff()
-	until := time.Now().Add(retryFor)
-	for {
-		ids, err = c.postOnce(ctx, p)
-		if err == nil || p.key == "" || c.opts.Retry == nil && time.Now().After(until) {
-			return ids, err
-		}
-		if err := c.pause(ctx, &backoff, err, 0); err != nil {
-			return nil, err
-		}
-	}
+	end                    bool
 }
 
 func (c *Client) postOnce(ctx context.Context, p posting) ([]string, error) {
-	if p.key != "" {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, answerWithin, errNoAnswer)
-		defer cancel()
+	ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, errNoAnswer)
+	defer cancel()
+	if p.method == http.MethodDelete {
+		return c.deleteOnce(ctx, p)
 	}
 	query := make(url.Values)
 	if p.typ != "" {
@@ -89,6 +87,9 @@ func (c *Client) postOnce(ctx context.Context, p posting) ([]string, error) {
 	if p.batch > 0 {
 		query.Set("batch", "1")
 	}
+	if p.end {
+		query.Set("end", "1")
+	}
 	req, err := c.request(ctx, http.MethodPost, c.url(p.topic, query), bytes.NewReader(p.body))
 	if err != nil {
 		return nil, err
@@ -96,37 +97,39 @@ func (c *Client) postOnce(ctx context.Context, p posting) ([]string, error) {
 	if p.media != "" {
 		req.Header.Set("Content-Type", p.media)
 	}
-	if p.key != "" {
-		req.Header.Set("Idempotency-Key", quoteKey(p.key))
-	}
+	req.Header.Set("Idempotency-Key", quoteKey(p.key))
 	resp, err := c.send(req, http.StatusCreated)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := c.readAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	return parseIDs(body, max(1, p.batch))
-}
-
-// parseIDs reads {"id":"..."} and {"ids":[...]} of that many events.
-func parseIDs(body []byte, want int) ([]string, error) {
 	var stored struct {
 		ID  string
 		IDs []string
 	}
-	if err := json.Unmarshal(body, &stored); err != nil {
-		return nil, final(fmt.Errorf("answer to a publish: %w", err))
+	if err := c.readJSON(resp.Body, &stored); err != nil {
+		return nil, err
 	}
 	if stored.ID != "" {
 		stored.IDs = []string{stored.ID}
 	}
-	if len(stored.IDs) != want {
+	if want := max(1, p.batch); len(stored.IDs) != want {
 		return nil, final(fmt.Errorf("answer to a publish: %d ids for %d events", len(stored.IDs), want))
 	}
 	return stored.IDs, nil
+}
+
+func (c *Client) deleteOnce(ctx context.Context, p posting) ([]string, error) {
+	req, err := c.request(ctx, http.MethodDelete, c.url(p.topic, nil), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.send(req, http.StatusNoContent)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body.Close()
+	return []string{""}, nil
 }
 
 // quoteKey writes a key as the string that the draft of the Idempotency-Key

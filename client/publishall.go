@@ -31,7 +31,7 @@ type Event struct {
 // closed, in order, and yields the id of each as it is stored. An event goes
 // out as soon as the one before it is stored; those that have come meanwhile
 // go together, so a busy channel is published at a high rate, and a quiet one
-// without delay. A buffered channel helps.
+// without delay. A buffered channel helps. They do not go through the outbox.
 //
 // Each request carries a key of its own and is repeated when its outcome is
 // unknown, so that each event is stored once. An error is the last step. The
@@ -39,6 +39,10 @@ type Event struct {
 // channel may be not, or may still be.
 func (c *Client) PublishAll(ctx context.Context, topic string, events <-chan Event) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if err := checkName(topic); err != nil {
+			yield("", err)
+			return
+		}
 		q := queue{events: events}
 		for {
 			batch, err := q.take(ctx)
@@ -47,7 +51,7 @@ func (c *Client) PublishAll(ctx context.Context, topic string, events <-chan Eve
 			}
 			var ids []string
 			if err == nil {
-				ids, err = c.post(ctx, postingOf(topic, batch))
+				ids, err = c.post(ctx, postingOf(topic, batch), always)
 			}
 			for _, id := range ids {
 				if !yield(id, nil) {
@@ -61,6 +65,8 @@ func (c *Client) PublishAll(ctx context.Context, topic string, events <-chan Eve
 		}
 	}
 }
+
+func always() bool { return true }
 
 // A queue forms batches of what waits in a channel.
 type queue struct {

@@ -10,14 +10,14 @@ import (
 
 // sse reads an event stream, in which the data of everything is its JSON
 // (PROTOCOL.md §5.9).
-func (s *subscription) sse(ctx context.Context) error {
-	resp, err := s.follow(ctx, "text/event-stream", url.Values{"envelope": {"1"}})
+func (r *reading) sse(ctx context.Context) error {
+	resp, err := r.follow(ctx, "text/event-stream", url.Values{"envelope": {"1"}})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	parser := &sse.Parser{MaxEventBytes: s.opts.MaxMessageBytes}
-	defer func() { s.retry = parser.Retry }()
+	parser := &sse.Parser{MaxEventBytes: r.opts.MaxMessageBytes}
+	defer func() { r.retry = parser.Retry }()
 	for event, err := range sse.Read(resp.Body, parser) {
 		if _, tooBig := errors.AsType[*sse.TooBigError](err); tooBig {
 			return final(err)
@@ -25,7 +25,7 @@ func (s *subscription) sse(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.receive([]byte(event.Data)); err != nil {
+		if err := r.receive(ctx, event.Data); err != nil {
 			return err
 		}
 	}

@@ -7,23 +7,26 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // follow opens an answer that never ends, of the given media type.
-func (s *subscription) follow(ctx context.Context, media string, query url.Values) (*http.Response, error) {
-	req, err := s.request(ctx, http.MethodGet, s.url(query), nil)
+func (r *reading) follow(ctx context.Context, media string, query url.Values) (*http.Response, error) {
+	req, err := r.request(ctx, http.MethodGet, r.url(r.after, query), nil)
 	if err != nil {
-		return nil, final(err)
+		return nil, err
 	}
 	req.Header.Set("Accept", media)
-	resp, err := s.open(ctx, req, s.idleLimit, http.StatusOK, http.StatusNoContent)
+	// net/http would ask for gzip, which few can flush.
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := r.open(ctx, req, func() time.Duration { return idleLimit(r.interval) }, http.StatusOK, http.StatusNoContent)
 	if err != nil {
 		return nil, err
 	}
 	// "the only thing that stops an EventSource" (PROTOCOL.md §7.5)
 	if resp.StatusCode == http.StatusNoContent {
 		resp.Body.Close()
-		return nil, s.ended()
+		return nil, r.ended(ctx)
 	}
 	if err := wantMedia(resp, media); err != nil {
 		resp.Body.Close()
@@ -33,17 +36,17 @@ func (s *subscription) follow(ctx context.Context, media string, query url.Value
 }
 
 // stream reads one JSON event per line (PROTOCOL.md §5.10).
-func (s *subscription) stream(ctx context.Context) error {
-	resp, err := s.follow(ctx, "application/x-ndjson", url.Values{})
+func (r *reading) stream(ctx context.Context) error {
+	resp, err := r.follow(ctx, "application/x-ndjson", url.Values{})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, s.opts.MaxMessageBytes)
+	lines.Buffer(nil, r.opts.MaxMessageBytes)
 	lines.Split(wholeLines)
 	for lines.Scan() {
-		if err := s.receive(lines.Bytes()); err != nil {
+		if err := r.receive(ctx, lines.Bytes()); err != nil {
 			return err
 		}
 	}

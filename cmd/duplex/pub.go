@@ -17,15 +17,16 @@ type serverFlag struct {
 	Header []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Header field to send with every request; repeatable."`
 }
 
-// client makes the client; retry may be nil.
-func (f *serverFlag) client(retry func(error, time.Duration) bool) (*client.Client, error) {
+// client makes the client, with the header of the flags.
+func (f *serverFlag) client(opts *client.Options) (*client.Client, error) {
 	header, err := parseHeader(f.Header)
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(f.Server, &client.Options{Header: header, Retry: retry})
+	opts.Header = header
+	c, err := client.New(f.Server, opts)
 	if err != nil {
-		return nil, usageError("--server: " + err.Error())
+		return nil, usageError(err.Error())
 	}
 	return c, nil
 }
@@ -69,10 +70,11 @@ func (c *pubCommand) Run(ctx context.Context, out *console) error {
 	default:
 		data = []byte(*c.Data)
 	}
-	cl, err := c.client(func(error, time.Duration) bool { return false })
+	cl, err := c.client(&client.Options{Retry: func(error, time.Duration) bool { return false }})
 	if err != nil {
 		return err
 	}
+	defer cl.Close()
 	id, err := cl.Publish(ctx, c.Topic, data, &client.PublishOptions{Type: c.Event, Media: c.ContentType, Key: c.Key})
 	if err != nil {
 		return err
@@ -110,7 +112,7 @@ func (c *pubCommand) lines(ctx context.Context, out *console) error {
 	meter := newMeter(out.err)
 	defer meter.stop()
 	var away time.Time // since when the server is
-	cl, err := c.client(func(cause error, wait time.Duration) bool {
+	cl, err := c.client(&client.Options{Retry: func(cause error, wait time.Duration) bool {
 		if away.IsZero() {
 			away = time.Now()
 		}
@@ -119,10 +121,11 @@ func (c *pubCommand) lines(ctx context.Context, out *console) error {
 		}
 		out.note("%v; trying again in %v", cause, wait.Round(10*time.Millisecond))
 		return true
-	})
+	}})
 	if err != nil {
 		return err
 	}
+	defer cl.Close()
 	for _, err := range cl.PublishAll(ctx, c.Topic, events) {
 		if err != nil {
 			return fmt.Errorf("after %d events: %w", meter.count.Load(), err)

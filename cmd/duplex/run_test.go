@@ -222,7 +222,7 @@ func TestExitCodes(t *testing.T) {
 		{exitUsage, "expected", []string{"pub"}},
 		{exitUsage, "expected", nil},
 		{exitUsage, "--key is for one event", []string{"pub", "a", "-", "--key", "k"}},
-		{exitUsage, "--as must be one of", []string{"sub", "a", "--as", "pigeon"}},
+		{exitUsage, `no transport "pigeon"`, []string{"sub", "a", "--transport", "pigeon"}},
 		{exitUsage, "want http://HOST", []string{"sub", "a", "--server", "127.0.0.1"}},
 		{exitUsage, "'NAME: VALUE'", []string{"sub", "a", "-H", "x"}},
 		{exitUsage, "has an empty segment", []string{"sub", "a//b"}},

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexhq/duplex/client"
@@ -11,44 +14,55 @@ import (
 
 type subCommand struct {
 	serverFlag
-	Topics []string `arg:"" name:"topic" help:"Topics and patterns: orders/eu/42, orders/*/42, orders/**."`
-	As     string   `enum:"websocket,sse,stream,longpoll,poll" default:"websocket" placeholder:"TRANSPORT" help:"websocket (the default), sse, stream, longpoll or poll."`
-	After  string   `default:"now" placeholder:"ID" help:"Where to begin: after the event with this id, earliest, or now (the default)."`
-	JSON   bool     `name:"json" help:"Print events as lines of JSON, gaps and ends too."`
-	Limit  int      `placeholder:"N" help:"Stop after so many events."`
-	Quiet  bool     `short:"q" help:"Say nothing about connections."`
+	Topics    []string `arg:"" name:"topic" help:"Topics and patterns: orders/eu/42, orders/*/42, orders/**."`
+	Transport []string `aliases:"as" default:"auto" placeholder:"TRANSPORT" help:"websocket, sse, stream, longpoll or poll, or several of them, the best first. The default is auto: the best that works."`
+	After     string   `default:"now" placeholder:"ID" help:"Where to begin: after the event with this id, earliest, or now (the default)."`
+	JSON      bool     `name:"json" help:"Print events as lines of JSON, gaps and ends too."`
+	Limit     int      `placeholder:"N" help:"Stop after so many events."`
+	Quiet     bool     `short:"q" xor:"talk" help:"Say nothing about connections."`
+	Verbose   bool     `short:"v" xor:"talk" help:"Tell each change of the connection, and why other transports do not work."`
 }
 
 // Help is shown by duplex sub --help.
 func (subCommand) Help() string {
-	return `Prints time, topic, type and data of each event, on one line. Connects again when the connection is lost, and goes on where it was.
+	return `Prints time, topic, type and data of each event, on one line. It finds the transport that the network lets through, moves to a better one when that works, connects again when the connection is lost, and goes on where it was.
 
 Examples:
 
     duplex sub room
     duplex sub 'orders/**' news --after earliest --json
-    duplex sub orders/eu/42 --as sse --limit 1`
+    duplex sub orders/eu/42 --transport sse --limit 1`
 }
 
 // Run prints events until the limit, the topic's end or a signal.
 func (c *subCommand) Run(ctx context.Context, out *console) error {
-	reached := false
-	cl, err := c.client(func(cause error, wait time.Duration) bool {
-		if reached && !c.Quiet {
-			out.note("%v; connecting again in %v", cause, wait.Round(10*time.Millisecond))
-		}
-		return reached // a server that was never there will hardly come
+	var reached atomic.Bool
+	cl, err := c.client(&client.Options{
+		Transports: transports(c.Transport),
+		Retry: func(cause error, wait time.Duration) bool {
+			if reached.Load() && !c.Quiet {
+				out.note("%v; connecting again in %v", cause, wait.Round(10*time.Millisecond))
+			}
+			return reached.Load() // a server that was never there will hardly come
+		},
 	})
 	if err != nil {
 		return err
 	}
+	defer cl.Close()
+	if c.Verbose {
+		ctx, cancel := context.WithCancel(ctx)
+		var telling sync.WaitGroup
+		defer func() { cancel(); telling.Wait() }()
+		// Ends with ctx. Joined above.
+		telling.Go(func() { tellChanges(ctx, cl, out) })
+	}
 	opts := &client.SubscribeOptions{
-		Transport: client.Transport(c.As),
-		After:     c.After,
+		After: c.After,
 		Opened: func() {
-			reached = true
+			reached.Store(true)
 			if !c.Quiet {
-				out.note("subscribed (%s)", c.As)
+				out.note("subscribed (%s)", cl.Status().Transport)
 			}
 		},
 	}
@@ -75,4 +89,36 @@ func (c *subCommand) Run(ctx context.Context, out *console) error {
 		}
 	}
 	return nil
+}
+
+// transports are those of --transport; none is all.
+func transports(named []string) []client.Transport {
+	if slices.Equal(named, []string{"auto"}) {
+		return nil
+	}
+	var all []client.Transport
+	for _, name := range named {
+		all = append(all, client.Transport(name))
+	}
+	return all
+}
+
+// tellChanges says how the connection is, each time that it has changed.
+func tellChanges(ctx context.Context, cl *client.Client, out *console) {
+	told := make(map[client.Transport]string)
+	for status := range cl.Changes(ctx) {
+		for t, err := range status.Failed {
+			if text := err.Error(); told[t] != text {
+				told[t] = text
+				out.note("%s does not work: %s", t, text)
+			}
+		}
+		switch status.State {
+		case client.Connected:
+			out.note("connected (%s, %s, first signal after %v)", status.Transport, status.Version, status.Latency.Round(time.Millisecond))
+		case client.Waiting, client.Closed, client.Idle:
+		default:
+			out.note("%s", status.State)
+		}
+	}
 }

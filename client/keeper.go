@@ -1,0 +1,544 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/duplexhq/duplex/websocket"
+)
+
+// The times of PROTOCOL.md §15.4.
+const (
+	firstProbe  = 30 * time.Second
+	mostProbe   = 10 * time.Minute
+	betweenUps  = time.Minute
+	probeLimit  = 10 * time.Second
+	steadyAfter = 10 * time.Minute // of one connection, probing starts over
+)
+
+// A keeper keeps a link for the subscriptions of a client. Everything but its
+// mail belongs to one goroutine, which runs while there are subscriptions.
+type keeper struct {
+	c *Client
+
+	mu      sync.Mutex // guards what follows, up to wake
+	mail    []func(*keeper)
+	running bool
+	closed  bool
+	wake    chan struct{} // holds one when there is mail
+
+	subs    []*subscription
+	allowed []Transport // in order of preference
+
+	link     *link
+	linked   time.Time // since when
+	checkBy  time.Time // when it has to have proved itself; zero if nobody asked
+	old      *link     // from which link takes over
+	settling map[*subscription]struct{}
+	settleBy time.Time
+
+	attempt *attempt
+	first   Transport // to begin the next choice with; "" is the one remembered
+	failed  map[Transport]error
+
+	backoff backoff
+	retryAt time.Time // of the next attempt, while there is no link
+	cause   error     // of waiting
+
+	probes  int // since there was no reason to probe
+	probeAt time.Time
+	raised  time.Time // when a probe has last led to a change
+}
+
+// An attempt is a choice and what it has begun.
+type attempt struct {
+	*choice
+	why    purpose
+	lead   *subscription
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	links  map[Transport]*link // those that work
+}
+
+// A purpose says what an attempt is for.
+type purpose int
+
+const (
+	connect purpose = iota // there is no link
+	probe                  // for a more preferred one
+	force                  // the user has changed what is allowed
+	check                  // does the link live? Another of its kind shows it
+	refit                  // the link has no connection to share, and now there is who could
+)
+
+// post has f run by the keeper.
+func (k *keeper) post(f func(*keeper)) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.mail = append(k.mail, f)
+	if !k.running {
+		k.running = true
+		// Ends when there are no subscriptions. Joined by Client.Close.
+		k.c.running.Go(k.run)
+	}
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (k *keeper) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		k.mu.Lock()
+		mail := k.mail
+		k.mail = nil
+		if len(mail) == 0 && len(k.subs) == 0 {
+			k.running = false
+			k.mu.Unlock()
+			return
+		}
+		k.mu.Unlock()
+		for _, f := range mail {
+			f(k)
+		}
+		wake := k.step()
+		if len(k.subs) == 0 {
+			k.abandon()
+			k.unlink()
+			k.tell(Idle)
+			continue
+		}
+		if wake.IsZero() {
+			wake = time.Now().Add(time.Hour)
+		}
+		timer.Reset(time.Until(wake))
+		select {
+		case <-k.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// step does what is due, and says when to be called again; zero is never.
+func (k *keeper) step() (wake time.Time) {
+	now := time.Now()
+	if len(k.subs) == 0 {
+		return wake
+	}
+	if k.link == nil && k.attempt == nil {
+		if now.Before(k.retryAt) {
+			return k.retryAt
+		}
+		k.connect()
+	}
+	if k.link != nil {
+		wake = k.tend(now)
+	}
+	if k.attempt != nil {
+		if at := k.pursue(); wake.IsZero() || !at.IsZero() && at.Before(wake) {
+			wake = at
+		}
+	}
+	if k.link == nil && k.attempt == nil && len(k.subs) > 0 {
+		return k.retryAt
+	}
+	return wake
+}
+
+// tend does what a link needs from time to time.
+func (k *keeper) tend(now time.Time) (wake time.Time) {
+	if !k.checkBy.IsZero() && !now.Before(k.checkBy) {
+		k.lost(k.link, nil, errNoAnswer, 0)
+		return k.retryAt
+	}
+	wake = k.checkBy
+	sooner := func(at time.Time) {
+		if wake.IsZero() || at.Before(wake) {
+			wake = at
+		}
+	}
+	if k.old != nil {
+		if now.Before(k.settleBy) {
+			sooner(k.settleBy)
+		} else {
+			k.settle()
+		}
+	}
+	better := k.allowed[:max(0, slices.Index(k.allowed, k.link.transport))]
+	if len(better) > 0 && k.attempt == nil {
+		if now.Before(k.probeAt) {
+			sooner(k.probeAt)
+		} else {
+			k.begin(probe, better, "", false, probeLimit)
+		}
+	}
+	return wake
+}
+
+func (k *keeper) connect() {
+	first, known := k.first, false
+	if first == "" {
+		first = k.c.memory().recall(k.c.base)
+		known = true
+	}
+	k.first = ""
+	k.begin(connect, k.allowed, first, known, choiceLimit)
+	k.tell(Connecting)
+}
+
+func (k *keeper) begin(why purpose, allowed []Transport, first Transport, known bool, limit time.Duration) {
+	// A link with one that can share the connection has one to share.
+	lead := max(0, slices.IndexFunc(k.subs, func(s *subscription) bool { return len(s.topics) == 1 }))
+	a := &attempt{why: why, lead: k.subs[lead], links: make(map[Transport]*link)}
+	a.choice = newChoice(allowed, first, known, time.Now(), limit)
+	a.ctx, a.cancel = context.WithCancelCause(k.c.ctx)
+	k.attempt = a
+}
+
+// pursue does what the choice wants.
+func (k *keeper) pursue() (wake time.Time) {
+	for a := k.attempt; ; {
+		m := a.next(time.Now())
+		switch {
+		case m.begin != "":
+			// Ends with the attempt. Joined by Client.Close.
+			k.c.running.Go(func() {
+				l, err := k.c.open(a.ctx, m.begin, a.lead)
+				if !k.post(func(k *keeper) { k.opened(a, m.begin, l, err) }) && l != nil {
+					l.discard()
+				}
+			})
+		case m.adopt != "":
+			k.adopt(m.adopt)
+			return k.tend(time.Now())
+		case m.over:
+			k.fail(a.cause())
+			return wake
+		default:
+			return m.wake
+		}
+	}
+}
+
+// opened is told the outcome of a try.
+func (k *keeper) opened(a *attempt, t Transport, l *link, err error) {
+	if k.attempt != a {
+		if l != nil {
+			l.discard()
+		}
+		return
+	}
+	if err == nil {
+		a.links[t] = l
+		a.works(t, time.Now())
+		return
+	}
+	a.failed(t, err)
+	if k.failed == nil {
+		k.failed = make(map[Transport]error)
+	}
+	k.failed[t] = err
+	switch {
+	case refusal(err, t.shares()) && t.shares():
+		k.stopAll(err)
+	case refusal(err, t.shares()):
+		a.lead.stop(err)
+		k.forget(a.lead)
+	case a.why == connect && hopeless(err, t.shares()):
+		k.fail(err)
+	}
+}
+
+// adopt makes a transport that works the link.
+func (k *keeper) adopt(t Transport) {
+	a, now := k.attempt, time.Now()
+	l := a.links[t]
+	delete(a.links, t)
+	k.noteSilence(a, t)
+	k.abandon()
+	if k.old != nil {
+		k.old.discard()
+	}
+	k.old, k.link, k.linked, k.checkBy = k.link, l, now, time.Time{}
+	k.settling, k.settleBy = make(map[*subscription]struct{}), now.Add(settleLimit)
+	k.cause = nil
+	delete(k.failed, t)
+	k.c.memory().note(k.c.base, t)
+	switch a.why {
+	case probe:
+		k.raised = now
+		fallthrough
+	case connect, force:
+		k.nextProbe()
+	}
+	for _, s := range k.subs {
+		k.settling[s] = struct{}{}
+		l.attach(s)
+	}
+	k.tell(Connected)
+	l.use()
+}
+
+// noteSilence says why transports did not work that were begun and never heard of.
+func (k *keeper) noteSilence(a *attempt, chosen Transport) {
+	for _, t := range a.tries {
+		if !t.works && t.err == nil && (chosen == "" || preferred(k.allowed, t.transport, chosen)) {
+			if k.failed == nil {
+				k.failed = make(map[Transport]error)
+			}
+			k.failed[t.transport] = errNoSignal
+		}
+	}
+}
+
+// nextProbe plans the next look at what is more preferred.
+func (k *keeper) nextProbe() {
+	wait := min(firstProbe<<min(k.probes, 10), mostProbe)
+	k.probes++
+	wait = wait*4/5 + rand.N(wait*2/5)
+	k.probeAt = time.Now().Add(wait)
+	if earliest := k.raised.Add(betweenUps); k.probeAt.Before(earliest) {
+		k.probeAt = earliest
+	}
+}
+
+// fail is the end of an attempt that found nothing.
+func (k *keeper) fail(cause error) {
+	a := k.attempt
+	why := a.why
+	k.noteSilence(a, "")
+	k.abandon()
+	switch {
+	case why == refit:
+		k.link.attach(a.lead)
+	case why == check:
+		k.lost(k.link, nil, errNoAnswer, 0)
+	case why == probe, why == force && slices.Contains(k.allowed, k.link.transport):
+		k.nextProbe()
+		k.tell(Connected)
+	default:
+		k.unlink()
+		k.wait(cause, 0)
+	}
+}
+
+// wait is for the next attempt, unless nothing can come of it.
+func (k *keeper) wait(cause error, asked time.Duration) {
+	wait, again := k.c.waitFor(&k.backoff, cause, asked)
+	if !again {
+		k.stopAll(cause)
+		return
+	}
+	k.cause, k.retryAt = cause, time.Now().Add(wait)
+	k.tell(Waiting)
+}
+
+// lost is told that a link does not deliver, for one subscription or, if s is
+// nil, for all.
+func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) {
+	switch {
+	case s != nil && refusal(err, false):
+		s.stop(err)
+		k.forget(s)
+		return
+	case l != k.link && l != k.old || l == nil:
+		return
+	case l == k.old:
+		k.old.discard()
+		k.old = nil
+		return
+	}
+	if k.attempt != nil && k.attempt.why != connect {
+		k.abandon()
+	}
+	if l.transport.shares() && remoteFault(err) {
+		err = errors.Unwrap(err) // it may be another with another transport
+		k.first = k.below(l.transport)
+	}
+	if err == errIdle || err == errNoAnswer {
+		k.first = k.below(l.transport)
+	}
+	k.unlink()
+	if lived := time.Since(k.linked); lived >= steadyAfter {
+		k.probes = 0
+		k.backoff.succeeded()
+	} else if lived >= lasting {
+		k.backoff.succeeded()
+	}
+	k.wait(err, retry)
+}
+
+// below is the next less preferred transport, if there is one.
+func (k *keeper) below(t Transport) Transport {
+	i := slices.Index(k.allowed, t)
+	return k.allowed[min(i+1, len(k.allowed)-1)]
+}
+
+// placed is told that a link delivers for a subscription.
+func (k *keeper) placed(l *link, s *subscription) {
+	if l != k.link {
+		return
+	}
+	delete(k.settling, s)
+	if k.old == nil {
+		return
+	}
+	k.old.detach(s)
+	if len(k.settling) == 0 {
+		k.old.discard()
+		k.old = nil
+	}
+}
+
+// settle ends a take-over that takes too long.
+func (k *keeper) settle() {
+	k.old.discard()
+	k.old = nil
+	for s := range k.settling {
+		k.link.detach(s)
+		k.link.attach(s)
+	}
+}
+
+// forget takes a subscription out.
+func (k *keeper) forget(s *subscription) {
+	k.subs = slices.DeleteFunc(k.subs, func(other *subscription) bool { return other == s })
+	for _, l := range []*link{k.link, k.old} {
+		if l != nil {
+			l.detach(s)
+		}
+	}
+	k.placed(k.link, s) // nothing waits for it
+	if k.attempt != nil && k.attempt.lead == s {
+		k.abandon()
+	}
+}
+
+func (k *keeper) stopAll(err error) {
+	for _, s := range k.subs {
+		s.stop(err)
+	}
+	k.subs = nil
+	k.cause = err
+}
+
+// abandon drops the attempt, and what works of it.
+func (k *keeper) abandon() {
+	if a := k.attempt; a != nil {
+		k.attempt = nil
+		a.cancel(errStale)
+		for _, l := range a.links {
+			l.discard()
+		}
+	}
+}
+
+func (k *keeper) unlink() {
+	for _, l := range []*link{k.link, k.old} {
+		if l != nil {
+			l.discard()
+		}
+	}
+	k.link, k.old, k.checkBy, k.settling = nil, nil, time.Time{}, nil
+}
+
+func (k *keeper) tell(state State) {
+	status := Status{State: state, Err: k.cause}
+	if state == Waiting {
+		status.Retry = k.retryAt
+	}
+	if k.link != nil {
+		status.Transport, status.Version, status.Latency = k.link.transport, k.link.version, k.link.latency
+	}
+	for t, err := range k.failed {
+		if k.link == nil || preferred(k.allowed, t, k.link.transport) {
+			if status.Failed == nil {
+				status.Failed = make(map[Transport]error)
+			}
+			status.Failed[t] = err
+		}
+	}
+	k.c.setStatus(status)
+}
+
+// What follows is for the client's methods.
+
+func (k *keeper) add(s *subscription) error {
+	if !k.post(func(k *keeper) {
+		k.subs = append(k.subs, s)
+		switch l := k.link; {
+		case l == nil:
+		case l.transport.shares() && l.session == nil && len(s.topics) == 1 && k.attempt == nil:
+			k.begin(refit, []Transport{l.transport}, "", false, settleLimit)
+		default:
+			l.attach(s)
+		}
+	}) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// remove is called when the loop of a subscription is over.
+func (k *keeper) remove(s *subscription) {
+	s.stop(nil)
+	k.post(func(k *keeper) { k.forget(s) })
+}
+
+func (k *keeper) allow(transports []Transport) {
+	k.post(func(k *keeper) {
+		k.allowed = transports
+		k.failed = nil
+		k.probes = 0
+		k.abandon()
+		k.retryAt = time.Time{}
+		if k.link != nil && k.link.transport != transports[0] && len(k.subs) > 0 {
+			k.begin(force, transports, "", false, choiceLimit)
+		}
+	})
+}
+
+func (k *keeper) check() {
+	k.post(func(k *keeper) {
+		k.probes, k.probeAt, k.retryAt = 0, time.Time{}, time.Time{}
+		switch l := k.link; {
+		case l == nil || !k.checkBy.IsZero():
+		case l.session != nil:
+			k.checkBy = time.Now().Add(checkLimit)
+			l.session.check(func() {
+				k.post(func(k *keeper) {
+					if k.link == l {
+						k.checkBy = time.Time{}
+					}
+				})
+			})
+		case k.attempt == nil && len(k.subs) > 0:
+			k.begin(check, []Transport{l.transport}, "", false, checkLimit)
+		}
+	})
+}
+
+// close ends all subscriptions.
+func (k *keeper) close() {
+	k.post(func(k *keeper) { k.stopAll(ErrClosed) })
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+}
+
+// remoteFault reports a close by which the server says that this client, or
+// something on the way, breaks the protocol (PROTOCOL.md §15.6).
+func remoteFault(err error) bool {
+	e, ok := errors.AsType[*websocket.CloseError](err)
+	return ok && e.Remote && !temporary(err)
+}

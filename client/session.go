@@ -1,0 +1,325 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// A session is a connection that carries the subscriptions of a client, each
+// with one topic or pattern, of which no two match the same topics.
+type session struct {
+	link *link
+	conn MessageConn
+	end  context.CancelCauseFunc // of both loops
+
+	mu      sync.Mutex        // guards what follows
+	entries map[string]*entry // by topic or pattern
+	wild    map[string]*entry // the patterns among them
+	asked   map[int]func(answer)
+	refs    int
+	out     [][]byte      // to be sent
+	sending chan struct{} // holds one when there is something in out
+
+	interval time.Duration // of $ping; only the reader's
+}
+
+// An entry is a subscription of the connection. It brings nothing until the
+// server has answered.
+type entry struct {
+	s    *subscription
+	name string
+	feed *feed
+}
+
+// An answer is what the server says of an op (PROTOCOL.md §8.4).
+type answer struct {
+	Op, ID              string
+	Ref                 int
+	Status              int
+	Type, Title, Detail string
+}
+
+// dialSession connects, and waits for the first signal.
+func (c *Client) dialSession(ctx context.Context, l *link) (*session, error) {
+	conn, version, err := c.dialMessages(ctx, l.transport, c.url("", nil))
+	if err != nil {
+		return nil, err
+	}
+	message, err := conn.ReadMessage(ctx, 0)
+	var first topic.Envelope
+	if err == nil {
+		first, err = topic.ParseEnvelope(message)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, closeError(err)
+	}
+	l.version = version
+	return &session{
+		link: l, conn: conn, interval: pingInterval(first.Data),
+		entries: make(map[string]*entry), wild: make(map[string]*entry),
+		asked: make(map[int]func(answer)), sending: make(chan struct{}, 1),
+	}, nil
+}
+
+// run reads and writes until the connection is over. over is told why, before
+// the farewell, which takes its time.
+func (s *session) run(ctx context.Context, over func(error)) {
+	ctx, s.end = context.WithCancelCause(ctx)
+	var writing sync.WaitGroup
+	// Ends with ctx, or when a write fails. Joined below.
+	writing.Go(func() { s.write(ctx) })
+	err := s.read(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	s.mu.Lock()
+	entries := s.entries
+	s.entries, s.wild, s.asked = nil, nil, nil
+	s.mu.Unlock()
+	for _, e := range entries {
+		e.feed.end()
+	}
+	over(err)
+	s.end(err)
+	s.conn.Close()
+	writing.Wait()
+}
+
+func (s *session) read(ctx context.Context) error {
+	for {
+		message, err := s.conn.ReadMessage(ctx, idleLimit(s.interval))
+		if err != nil {
+			return err
+		}
+		if err := s.receive(message); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) write(ctx context.Context) {
+	for {
+		select {
+		case <-s.sending:
+		case <-ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		out := s.out
+		s.out = nil
+		s.mu.Unlock()
+		for _, message := range out {
+			if err := s.conn.WriteMessage(ctx, message); err != nil {
+				s.end(err)
+				return
+			}
+		}
+	}
+}
+
+// An op is what the client asks for (PROTOCOL.md §8.4).
+type op struct {
+	Op    string `json:"op"`
+	Topic string `json:"topic,omitempty"`
+	After string `json:"after,omitempty"`
+	Ref   int    `json:"ref,omitempty"`
+}
+
+// ask sends an op; then, if not nil, gets its answer, on the reader's
+// goroutine. The lock is held.
+func (s *session) ask(o op, then func(answer)) {
+	if then != nil {
+		s.refs++
+		o.Ref = s.refs
+		s.asked[o.Ref] = then
+	}
+	message, _ := json.Marshal(o) // never fails for strings
+	s.out = append(s.out, message)
+	select {
+	case s.sending <- struct{}{}:
+	default:
+	}
+}
+
+// subscribe takes a subscription, unless another matches the same topics or
+// the connection is over.
+func (s *session) subscribe(sub *subscription) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries == nil || len(sub.topics) > 1 || s.overlaps(sub.patterns[0]) {
+		return false
+	}
+	e := &entry{s: sub, name: sub.topics[0]}
+	var after string
+	e.feed, after = sub.begin()
+	s.entries[e.name] = e
+	if sub.only == "" {
+		s.wild[e.name] = e
+	}
+	s.ask(op{Op: "subscribe", Topic: e.name, After: after}, func(a answer) { s.subscribed(e, a) })
+	return true
+}
+
+func (s *session) overlaps(p topic.Pattern) bool {
+	if p.Literal() {
+		return s.entryOf(p.String()) != nil
+	}
+	for _, e := range s.entries {
+		if overlap(p, e.s.patterns[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) entryOf(name string) *entry {
+	if e := s.entries[name]; e != nil {
+		return e
+	}
+	for _, e := range s.wild {
+		if e.s.patterns[0].Match(name) {
+			return e
+		}
+	}
+	return nil
+}
+
+// subscribed is told the answer to subscribe.
+func (s *session) subscribed(e *entry, a answer) {
+	s.mu.Lock()
+	current := s.entries[e.name] == e
+	s.mu.Unlock()
+	switch {
+	case !current:
+	case a.Op == "error":
+		s.forget(e)
+		s.link.lost(e.s, a.problem(), 0)
+	case e.feed.promote(a.ID) == nil:
+		s.link.placed(e.s)
+	}
+}
+
+// unsubscribe ends a subscription, if it is one of this connection.
+func (s *session) unsubscribe(sub *subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[sub.topics[0]]; e != nil && e.s == sub {
+		s.drop(e)
+		s.ask(op{Op: "unsubscribe", Topic: e.name}, nil)
+	}
+}
+
+// drop takes an entry out. The lock is held.
+func (s *session) drop(e *entry) {
+	delete(s.entries, e.name)
+	delete(s.wild, e.name)
+	e.feed.end()
+}
+
+func (s *session) forget(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[e.name] == e {
+		s.drop(e)
+	}
+}
+
+// check asks for a sign of life.
+func (s *session) check(then func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries != nil {
+		s.ask(op{Op: "ping"}, func(answer) { then() })
+	}
+}
+
+// receive takes a message: an answer, an event or a signal.
+func (s *session) receive(message []byte) error {
+	if bytes.HasPrefix(message, []byte(`{"op":`)) {
+		var a answer
+		if err := json.Unmarshal(message, &a); err != nil {
+			return final(err)
+		}
+		s.mu.Lock()
+		then := s.asked[a.Ref]
+		delete(s.asked, a.Ref)
+		s.mu.Unlock()
+		if then != nil {
+			then(a)
+		}
+		return nil
+	}
+	e, err := topic.ParseEnvelope(message)
+	if err != nil {
+		return final(err)
+	}
+	switch e.Type {
+	case topic.TypePing:
+		s.interval = pingInterval(e.Data)
+		s.forAll(e)
+	case topic.TypeGap:
+		s.mu.Lock()
+		to := s.entries[topicIn(e.Data)]
+		s.mu.Unlock()
+		s.give(to, e)
+	case topic.TypeEnd:
+		s.give(s.find(topicIn(e.Data)), e)
+	default:
+		if e.Topic == "" {
+			s.forAll(e) // §6.1: "MUST ignore signals that they do not know, but keep their id"
+			break
+		}
+		s.give(s.find(e.Topic), e)
+	}
+	return nil
+}
+
+// topicIn is what a signal is about (PROTOCOL.md §8.5).
+func topicIn(data []byte) string {
+	var about struct{ Topic string }
+	_ = json.Unmarshal(data, &about) // what says no topic is about none
+	return about.Topic
+}
+
+func (s *session) find(name string) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entryOf(name)
+}
+
+// forAll takes the place that a signal says for all subscriptions.
+func (s *session) forAll(e topic.Envelope) {
+	if e.ID == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, to := range s.entries {
+		_ = to.feed.take(e, false) // one that is not placed yet takes nothing
+	}
+}
+
+// give brings an event to its subscription. One that is slow is left out
+// until there is room for it again; the server keeps its place.
+func (s *session) give(to *entry, e topic.Envelope) {
+	if to == nil {
+		return
+	}
+	switch to.feed.take(e, false) {
+	case errFull:
+		s.unsubscribe(to.s)
+		to.feed.park(func() { s.link.attach(to.s) })
+	case errOver:
+		s.forget(to)
+	}
+}
+
+func (a *answer) problem() *ProblemError {
+	return &ProblemError{Status: a.Status, Name: problemName(a.Type), Title: a.Title, Detail: a.Detail}
+}
