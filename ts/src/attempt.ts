@@ -35,7 +35,7 @@ export class Attempt implements Receiver {
   #owner: Owner;
   #open: Open;
   #over = false;
-  #interval = 25;
+  #interval = 25; // seconds
   #heard = 0;
   #limit = 0;
   #due = 0;
@@ -68,7 +68,11 @@ export class Attempt implements Receiver {
       this.worked = this.#heard = Date.now();
       this.#watch();
     }
-    if (event.event === "$ping") this.#interval = event.data.interval ?? this.#interval;
+    const { interval = this.#interval } = event.event === "$ping" ? event.data : {};
+    if (interval !== this.#interval) {
+      this.#interval = interval;
+      this.#watch();
+    }
     this.#owner.message(this, event);
   }
 

@@ -84,7 +84,7 @@ export class Direct implements Connection, Owner, Shared {
     const places = new Set([...this.#readers].map((r) => r.cursor));
     this.cursor = places.size === 1 ? [...places][0]! : "now";
     for (const reader of this.#readers) reader.synced = reader.cursor === this.cursor;
-    this.#connect(remembered(this.http.base), true);
+    this.#connect(remembered(this.http.base));
   }
 
   left(reader: Reader): void {
@@ -204,11 +204,12 @@ export class Direct implements Connection, Owner, Shared {
     return this.#transports.slice(0, i < 0 ? undefined : i);
   }
 
-  #connect(first?: Transport, remembered = false): void {
+  /** With the transport that worked last, if it is known, or another one to begin with. */
+  #connect(last?: Transport, first = last): void {
     if (this.status.state === "closed") return;
     clearTimeout(this.#retry);
     this.#set({ state: "connecting", transport: undefined, error: this.status.error });
-    this.#choose(this.#transports, first, remembered);
+    this.#choose(this.#transports, first, !!last);
   }
 
   /** Begins other streams beside the present one. */
@@ -224,7 +225,10 @@ export class Direct implements Connection, Owner, Shared {
       {
         begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t]!, this.#wanted(), transports.length === 1 && !this.#current)),
         drop: (t) => {
-          this.#candidates.get(t)?.close();
+          const a = this.#candidates.get(t);
+          if (!a) return; // it is the one that failed
+          if (!a.worked) this.#note(t, "no sign of life in time");
+          a.close();
           this.#candidates.delete(t);
         },
         chosen: (t) => {
@@ -286,10 +290,14 @@ export class Direct implements Connection, Owner, Shared {
     );
   }
 
+  #note(transport: Transport, failed: string): void {
+    this.status = { ...this.status, failed: { ...this.status.failed, [transport]: failed } };
+  }
+
   lost(a: Attempt, error: DuplexError): void {
     if (error.code === "end") return this.#ended(a);
     if (error.status) this.#reached = true;
-    this.status = { ...this.status, failed: { ...this.status.failed, [a.transport]: error.message } };
+    this.#note(a.transport, error.message);
     if (a === this.#current) return this.#lostCurrent(a, error);
     if (this.#candidates.get(a.transport) !== a) return;
     this.#candidates.delete(a.transport);
@@ -322,13 +330,16 @@ export class Direct implements Connection, Owner, Shared {
   /** No transport works. */
   #failed(): void {
     const errors = this.#errors;
-    const refused = errors.find((e) => e.problem && !e.retryable) ?? (errors.every((e) => !e.retryable || !e.status) && errors.find((e) => !e.retryable));
-    const error = refused || errors.find((e) => e.retryAfter) || errors.at(-1) || new DuplexError("silent", "no transport gave a sign");
+    const final = errors.filter((e) => !e.retryable);
+    const refused = final.find((e) => e.problem) ?? (final.length && errors.every((e) => !e.retryable || !e.status) ? final[0] : undefined);
+    const error = refused ?? errors.find((e) => e.retryAfter) ?? errors.at(-1) ?? new DuplexError("silent", "no transport gave a sign of life");
+    const readers = [...this.#readers];
+    // A page is not told why a WebSocket was refused: others have to find out.
+    const blind = this.#transports.every((t) => t === "websocket") && error.code !== "unreachable";
+    if (blind || (refused?.problem && readers.length > 1)) return void this.#judge(readers).then(() => this.#readers.size && this.#wait(error));
     if (!refused) return this.#wait(error);
-    const all = [...this.#readers];
-    if (all.length > 1 && refused.problem) return void this.#judge(all).then(() => this.#readers.size && this.#wait(error));
     this.#refused = error;
-    for (const reader of all) reader.over(error);
+    for (const reader of readers) reader.over(error);
   }
 
   /** Finds out whose names are refused: those alone are over. */
@@ -337,7 +348,9 @@ export class Direct implements Connection, Owner, Shared {
     const judged = readers.map((reader) =>
       this.http.page(reader.names, { after: "now", limit: 1 }, signal).catch((e) => {
         const error = failure(e);
-        if (!error.retryable) reader.over(error);
+        if (error.retryable) return;
+        this.#refused = error;
+        reader.over(error);
       }),
     );
     await Promise.all(judged);
@@ -347,7 +360,7 @@ export class Direct implements Connection, Owner, Shared {
     if (this.status.state === "closed") return;
     this.#set({ state: "waiting", transport: undefined, error });
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#connect(first), this.#backoff.next(error));
+    this.#retry = setTimeout(() => this.#connect(undefined, first), this.#backoff.next(error));
   }
 
   check(online = false): void {

@@ -65,15 +65,10 @@ export function websocket(http: Http, names: readonly string[], after: string, t
         lost(new DuplexError("no-duplex", String(error)));
       }
     };
+    // Not all are closed that were never open.
+    socket.onerror = () => refs || lost(new DuplexError("cut", "the handshake failed"));
     socket.onclose = ({ code, reason }) =>
-      lost(
-        new DuplexError(
-          faults.includes(code) ? "fault" : "cut",
-          reason ? `closed: ${code} ${reason}` : refs ? `closed: ${code}` : "the handshake failed",
-          0,
-          code === 1001 && reason === "shutting-down" ? 1000 + Math.random() * 3000 : 0,
-        ),
-      );
+      lost(new DuplexError(faults.includes(code) ? "fault" : "cut", `closed: ${code} ${reason}`.trim(), 0, code === 1001 ? 1000 + Math.random() * 3000 : 0));
   };
   connect().catch((error) => lost(new DuplexError("cut", String(error))));
 
