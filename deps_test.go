@@ -13,10 +13,11 @@ const module = "github.com/duplexhq/duplex"
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
 	"cmd/duplex":         {"server", "client", "websocket", "websocket/h2", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
-	"server":             {"view", "home", "ts", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
+	"server":             {"view", "view/webtransport", "home", "ts", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":             {"websocket", "sse", "topic", "internal/jsonscan"},
 	"client/conformance": {},
 	"view":               {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/poller", "internal/look"},
+	"view/webtransport":  {"view"},
 	"home":               {"internal/look"},
 	"internal/look":      {},
 	"ts":                 {},
@@ -58,7 +59,11 @@ var alone = map[string][]string{
 }
 
 // only says who may use what is heavy.
-var only = map[string]string{"github.com/quic-go/": "server", "github.com/caddyserver/": "server", "go.uber.org/zap": "server"}
+var only = map[string][]string{
+	"github.com/quic-go/":     {"server", "view/webtransport"},
+	"github.com/caddyserver/": {"server"},
+	"go.uber.org/zap":         {"server"},
+}
 
 // forTests are the packages that only tests may import.
 var forTests = []string{"internal/testnet"}
@@ -96,9 +101,9 @@ func TestArrows(t *testing.T) {
 			case !ours && slices.Contains(pure[name], imported):
 				t.Errorf("%s must not import %s: it is pure", name, imported)
 			}
-			for prefix, user := range only {
-				if strings.HasPrefix(imported, prefix) && name != user {
-					t.Errorf("%s must not import %s: only %s may", name, imported, user)
+			for prefix, users := range only {
+				if strings.HasPrefix(imported, prefix) && !slices.Contains(users, name) {
+					t.Errorf("%s must not import %s: only %s may", name, imported, users)
 				}
 			}
 			others, isAlone := alone[name]

@@ -4,11 +4,8 @@ package e2e
 
 import (
 	"bufio"
-	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -20,8 +17,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/chromedp/chromedp"
 
 	"github.com/duplexhq/duplex/websocket"
 )
@@ -236,65 +231,6 @@ func TestNoWebSocketOverHTTP2(t *testing.T) {
 	if n := connections(t, strings.TrimPrefix(s.secure, "https://")); n != 2 {
 		t.Errorf("%d TCP connections for a page and its WebSocket over HTTP/1.1", n)
 	}
-}
-
-// Chromium over HTTP/3. It needs to be told of the port and of the certificate:
-// it takes no hint by Alt-Svc from a certificate that it only puts up with.
-func TestBrowserOverHTTP3(t *testing.T) {
-	path := tool(t, "chromium", "chromium")
-	s := serveSecure(t, "--http3")
-	address := strings.TrimPrefix(s.secure, "https://")
-	allocator, stop := chromedp.NewExecAllocator(context.Background(),
-		chromedp.ExecPath(path),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true),
-		chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("no-proxy-server", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.Flag("origin-to-force-quic-on", address),
-		chromedp.Flag("ignore-certificate-errors-spki-list", keyHash(t, address, s.authority)),
-	)
-	defer stop()
-	ctx, closeAll := chromedp.NewContext(allocator)
-	defer func() {
-		_ = chromedp.Cancel(ctx) // it may have crashed
-		closeAll()
-	}()
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start chromium: %v", err)
-	}
-	p := &tab{t: t, ctx: ctx}
-	perform(p, "open", chromedp.Navigate(s.secure+"/topics/many?as=poll"))
-	p.run(sources)
-	check(p, `version()`, "h3")
-	p.until(`opened === 50`)
-	p.run(`fetch(location.pathname, { method: "POST", headers: { "Content-Type": "text/plain" }, body: "for all" })`)
-	p.until(`told === 50`)
-	check(p, `performance.getEntriesByType("resource").some((e) => e.nextHopProtocol === "h3")`, true)
-	if n := connections(t, address); n != 0 {
-		t.Errorf("%d TCP connections", n)
-	}
-}
-
-// keyHash is the hash of the key that a server shows, as Chromium wants it.
-func keyHash(t testing.TB, address, authority string) string {
-	t.Helper()
-	text, err := os.ReadFile(authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(text)
-	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	sum := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
-	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // undici opens WebSockets over HTTP/2, and sends a key though none is needed.

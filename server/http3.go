@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/webtransport"
 )
 
 const (
@@ -29,12 +32,19 @@ const (
 	silentFor = time.Minute
 )
 
-// http3Endpoint serves HTTP/3 on the UDP port with the number of a TCP port.
+// http3Endpoint serves HTTP/3, and WebTransport over it, on the UDP port with the
+// number of a TCP port.
 type http3Endpoint struct {
 	packets   net.PacketConn
 	transport *quic.Transport
 	listener  *quic.Listener
-	server    *http3.Server
+	server    *webtransport.Server
+	accepting context.Context
+	stop      context.CancelFunc // of accepting
+
+	serving sync.WaitGroup
+	mu      sync.Mutex
+	conns   map[*quic.Conn]struct{} // guarded by mu
 }
 
 // openHTTP3 opens the UDP port beside an endpoint, which advertises it.
@@ -43,9 +53,10 @@ func (s *Server) openHTTP3(e *endpoint) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &http3Endpoint{packets: packets, transport: &quic.Transport{Conn: packets}}
+	h := &http3Endpoint{packets: packets, transport: &quic.Transport{Conn: packets}, conns: make(map[*quic.Conn]struct{})}
+	h.accepting, h.stop = context.WithCancel(context.Background())
 	c := &s.config
-	h.listener, err = h.transport.Listen(http3.ConfigureTLSConfig(s.certificates.config()), &quic.Config{
+	config := &quic.Config{
 		MaxIncomingStreams:             int64(c.MaxStreams),
 		MaxIncomingUniStreams:          controlStreams,
 		InitialStreamReceiveWindow:     streamWindow,
@@ -56,11 +67,13 @@ func (s *Server) openHTTP3(e *endpoint) (err error) {
 		KeepAlivePeriod:                cmp.Or(c.Ping, topic.DefaultPing),
 		// Requests before the end of the handshake can be replayed by whoever
 		// has seen them: Allow0RTT stays off.
-	})
+	}
+	webtransport.Configure(config)
+	h.listener, err = h.transport.Listen(http3.ConfigureTLSConfig(s.certificates.config()), config)
 	if err != nil {
 		return errors.Join(err, h.transport.Close(), packets.Close())
 	}
-	h.server = &http3.Server{
+	h.server = webtransport.NewServer(&http3.Server{
 		Handler:        http.HandlerFunc(s.serveHTTP3),
 		MaxHeaderBytes: c.MaxHeaderBytes,
 		IdleTimeout:    idleTimeout,
@@ -68,22 +81,62 @@ func (s *Server) openHTTP3(e *endpoint) (err error) {
 		ConnContext: func(ctx context.Context, conn *quic.Conn) context.Context {
 			return s.connections.acceptedQUIC(ctx, conn, e)
 		},
-	}
+	})
 	_, port, _ := net.SplitHostPort(packets.LocalAddr().String())
 	e.http3, e.altSvc = h, fmt.Sprintf(`h3=":%s"; ma=%d`, port, int(advertisedFor.Seconds()))
 	e.versions = append(e.versions, "HTTP/3")
 	return nil
 }
 
-func (h *http3Endpoint) serve() error { return h.server.ServeListener(h.listener) }
+// serve accepts connections until shutdown.
+func (h *http3Endpoint) serve() error {
+	for {
+		conn, err := h.listener.Accept(h.accepting)
+		if h.accepting.Err() != nil {
+			return http.ErrServerClosed
+		}
+		if err != nil {
+			return err
+		}
+		h.mu.Lock()
+		h.conns[conn] = struct{}{}
+		h.mu.Unlock()
+		// Ends with the connection. Joined by shutdown.
+		h.serving.Go(func() {
+			_ = h.server.Serve(conn) // how a connection ends is the client's business
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			delete(h.conns, conn)
+		})
+	}
+}
 
-// shutdown sends GOAWAY, and waits for the requests until ctx is done.
+// shutdown lets no more connections in, gives those that there are until ctx is
+// done, and closes them. Their requests were answered, and the client has had
+// the answers by then.
 func (h *http3Endpoint) shutdown(ctx context.Context) {
-	_ = h.server.Shutdown(ctx) // when it is out of time, it closes
+	h.stop()
+	ended := make(chan struct{})
+	go func() { // Ends when the last connection has. Joined below.
+		h.serving.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	for conn := range h.conns {
+		_ = quicConn{conn}.Close() // it may have ended
+	}
+	h.mu.Unlock()
+	<-ended
 }
 
 // close is for when nobody is served any more, or was at all.
 func (h *http3Endpoint) close() error {
+	h.stop()
 	return errors.Join(h.listener.Close(), h.transport.Close(), h.packets.Close())
 }
 
@@ -93,6 +146,40 @@ func (s *Server) serveHTTP3(w http.ResponseWriter, r *http.Request) {
 	if !answer.begun {
 		answer.WriteHeader(http.StatusOK)
 	}
+}
+
+// webTransport is the view's WebTransport.
+func (s *Server) webTransport(w http.ResponseWriter, r *http.Request) (view.WebTransport, error) {
+	session, err := connectionOf(r.Context()).endpoint.http3.server.Accept(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return &countedSession{session, w.(*recorder)}, nil // of serve
+}
+
+// A countedSession adds what is written to its stream to the bytes of the answer.
+type countedSession struct {
+	view.WebTransport
+	answer *recorder
+}
+
+func (s *countedSession) Stream(ctx context.Context) (view.WebTransportStream, error) {
+	stream, err := s.WebTransport.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &countedStream{stream, s.answer}, nil
+}
+
+type countedStream struct {
+	view.WebTransportStream
+	answer *recorder
+}
+
+func (s *countedStream) Write(p []byte) (int, error) {
+	n, err := s.WebTransportStream.Write(p)
+	s.answer.bytes += int64(n)
+	return n, err
 }
 
 // An http3Answer is without what quic-go would send and must not.

@@ -99,6 +99,7 @@ func New(config *Config) (server *Server, err error) {
 		Ping:             c.Ping,
 		IdleTimeout:      idleTimeout,
 		Take:             s.lease,
+		WebTransport:     s.webTransport,
 		AllowOrigins:     c.AllowOrigins,
 		Presence:         s.presence,
 		Logger:           c.Logger,

@@ -53,6 +53,10 @@ type Options struct {
 	// is gone when it was hijacked: Take gives the connection of a request,
 	// which may be hijacked or not, and who is told of its end if it is.
 	Take func(w http.ResponseWriter, r *http.Request) (net.Conn, Lease)
+	// WebTransport, if not nil, accepts a session of WebTransport over HTTP/3, or
+	// says what is missing for one. The request's handler returns when it has
+	// ended.
+	WebTransport func(w http.ResponseWriter, r *http.Request) (WebTransport, error)
 	// AllowOrigins lists the other origins whose pages may use topics, as
 	// "https://example.com"; "*" allows all, without credentials.
 	AllowOrigins []string

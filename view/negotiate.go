@@ -20,6 +20,8 @@ const (
 	asLongpoll  transport = "longpoll"
 	asPoll      transport = "poll"
 	asHTML      transport = "html"
+
+	asWebTransport transport = "webtransport" // no offer: only a CONNECT chooses it
 )
 
 // An offer is a transport that a request can choose.

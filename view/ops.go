@@ -27,6 +27,10 @@ type client interface {
 	// say sends a message. If that fails, the connection is lost, and its end
 	// follows.
 	say(message []byte)
+	// subscribed tells of a subscription that is about to begin, and whether its
+	// events may come as datagrams; unsubscribed of one that has ended.
+	subscribed(name string, pattern topic.Pattern, datagrams bool)
+	unsubscribed(name string)
 }
 
 // begin gives the selections that a connection begins with.
@@ -35,6 +39,7 @@ func (o *ops) begin(rd *reading, start topic.Start) []topic.Selection {
 	for _, p := range rd.patterns {
 		selections = append(selections, topic.Selection{Name: p.String(), Patterns: []topic.Pattern{p}, Start: start})
 		o.names = append(o.names, p.String())
+		o.subscribed(p.String(), p, false)
 	}
 	return selections
 }
@@ -48,6 +53,8 @@ type op struct {
 	event string
 	key   string
 	data  []byte // a JSON value; nil if missing
+
+	datagrams bool // of subscribe
 }
 
 // take carries out a message, and answers it if it has a ref or a fault.
@@ -55,6 +62,24 @@ func (o *ops) take(message []byte) {
 	op, problem := parseOp(message)
 	if problem == nil {
 		problem = o.do(op)
+	}
+	if problem != nil {
+		o.refuse(op.ref, problem)
+	}
+}
+
+// takeLossy carries out a datagram: it can only publish, and only what nobody
+// keeps (PROTOCOL.md §15.4).
+func (o *ops) takeLossy(message []byte) {
+	op, problem := parseOp(message)
+	switch {
+	case problem != nil:
+	case op.name != "publish":
+		problem = newProblem("bad-parameter", "A datagram can only publish.")
+	case topic.CheckName(op.topic) == nil && !o.common().handler.hub.Log().Rules().Of(op.topic).Ephemeral():
+		problem = newProblem("bad-parameter", "A datagram can only publish to a topic that keeps nothing.")
+	default:
+		problem = o.publish(op)
 	}
 	if problem != nil {
 		o.refuse(op.ref, problem)
@@ -83,6 +108,10 @@ func parseOp(data []byte) (op, *Problem) {
 			field = &o.key
 		case "data":
 			o.data = m.Value
+		case "datagrams":
+			if o.datagrams = string(m.Value) == "true"; !o.datagrams && string(m.Value) != "false" {
+				problem = newProblem("bad-parameter", `"datagrams" is neither true nor false.`)
+			}
 		case "ref":
 			if c := m.Value[0]; c != '"' && c != '-' && (c < '0' || c > '9') {
 				problem = newProblem("bad-parameter", `"ref" is neither a string nor a number.`)
@@ -145,6 +174,7 @@ func (o *ops) subscribe(op op) *Problem {
 		sel.Opening = o.frame(nil, appendOK(nil, op.ref, cmp.Or(start.Asked, start.Cursor.String())))
 	}
 	o.names = append(o.names, name)
+	o.subscribed(name, pattern, op.datagrams)
 	s.sub.Subscribe(sel)
 	return nil
 }
@@ -161,6 +191,7 @@ func (o *ops) forget(name string) {
 	if i := slices.Index(o.names, name); i >= 0 {
 		o.names = slices.Delete(o.names, i, i+1)
 		o.common().sub.Unsubscribe(name)
+		o.unsubscribed(name)
 	}
 }
 

@@ -100,7 +100,7 @@ func (p *originPolicy) apply(w http.ResponseWriter, r *http.Request) *Problem {
 	case p.any && !hasCredentials(r):
 		allowOrigin(w, r, "*")
 	case r.Method == http.MethodOptions:
-	case writes(r), isHandshake(r), hasCredentials(r):
+	case writes(r), isSession(r), hasCredentials(r):
 		return newProblem("origin-refused", "--allow-origin does not name it")
 	}
 	return nil

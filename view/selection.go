@@ -116,6 +116,9 @@ func (h *Handler) parseReading(r *http.Request, t target, body url.Values) (*rea
 
 // transport chooses how the reading is answered.
 func (h *Handler) transport(r *http.Request, rd *reading, body url.Values) (transport, time.Duration, *Problem) {
+	if isWebTransport(r) {
+		return asWebTransport, 0, nil
+	}
 	offered := topicOffers
 	if len(rd.patterns) == 0 {
 		offered = listOffers

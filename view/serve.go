@@ -23,7 +23,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, t target) *Probl
 	}
 	setCommon(w.Header())
 	switch method := r.Method; {
-	case method == http.MethodGet, method == http.MethodHead, isHandshake(r):
+	case method == http.MethodGet, method == http.MethodHead, isSession(r):
 		return h.read(w, r, t, nil)
 	case method == http.MethodOptions:
 		w.Header().Set("Allow", t.allowed())
@@ -69,6 +69,8 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, t target, body ur
 		return h.head(w, r, rd)
 	}
 	switch rd.transport {
+	case asWebTransport:
+		return h.webTransport(w, r, rd)
 	case asWebSocket:
 		if !isHandshake(r) {
 			return upgradeRequired(r)

@@ -114,9 +114,15 @@ type piece [16 << 10]byte
 var pieces = sync.Pool{New: func() any { return new(piece) }}
 
 // write sends the chunks. Without any, it sends the header.
-func (s *responseStream) write(chunks ...[]byte) error {
+func (s *responseStream) write(chunks ...[]byte) error { return pieceWriter{s.send}.write(chunks...) }
+
+// A pieceWriter has chunks sent piece by piece.
+type pieceWriter struct{ send func(p []byte) error }
+
+// write sends at least once, maybe nothing.
+func (w pieceWriter) write(chunks ...[]byte) error {
 	if len(chunks) == 1 && len(chunks[0]) <= len(piece{}) {
-		return s.send(chunks[0])
+		return w.send(chunks[0])
 	}
 	buf := pieces.Get().(*piece)
 	defer pieces.Put(buf)
@@ -128,13 +134,13 @@ func (s *responseStream) write(chunks ...[]byte) error {
 			if n < len(buf) {
 				continue
 			}
-			if err := s.send(buf[:]); err != nil {
+			if err := w.send(buf[:]); err != nil {
 				return err
 			}
 			n = 0
 		}
 	}
-	return s.send(buf[:n])
+	return w.send(buf[:n])
 }
 
 func (s *responseStream) send(p []byte) error {

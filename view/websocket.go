@@ -176,7 +176,12 @@ func (s *webSocket) close(end closing) {
 	}
 }
 
-// frame is for ops, as is say.
+// subscribed is for ops, as are unsubscribed, frame and say. Nothing comes as
+// datagrams.
+func (*webSocket) subscribed(string, topic.Pattern, bool) {}
+
+func (*webSocket) unsubscribed(string) {}
+
 func (*webSocket) frame(dst, message []byte) []byte {
 	return websocket.AppendMessage(dst, websocket.Text, message)
 }

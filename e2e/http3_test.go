@@ -1,0 +1,238 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// newTabOverHTTP3 opens a server's page in a Chromium of its own. It needs to be
+// told of the port and of the certificate: it takes no hint by Alt-Svc from a
+// certificate that it only puts up with.
+func newTabOverHTTP3(t *testing.T, s *secureServer, path string) *tab {
+	t.Helper()
+	address := strings.TrimPrefix(s.secure, "https://")
+	allocator, stop := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(tool(t, "chromium", "chromium")),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("no-proxy-server", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.Flag("origin-to-force-quic-on", address),
+		chromedp.Flag("ignore-certificate-errors-spki-list", keyHash(t, address, s.authority)),
+		chromedp.Flag("enable-features", "EnableWebsocketsOverHttp3"),
+	)
+	ctx, closeAll := chromedp.NewContext(allocator)
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(ctx) // it may have crashed
+		closeAll()
+		stop()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start chromium: %v", err)
+	}
+	p := &tab{t: t, ctx: ctx}
+	perform(p, "open", chromedp.Navigate(s.secure+path))
+	return p
+}
+
+// Chromium over HTTP/3: event streams, fetch, and WebSockets by RFC 9220.
+func TestBrowserOverHTTP3(t *testing.T) {
+	s := serveSecure(t, "--http3")
+	p := newTabOverHTTP3(t, s, "/topics/many?as=poll")
+	p.run(sources)
+	check(p, `version()`, "h3")
+	p.until(`opened === 50`)
+	p.run(`fetch(location.pathname, { method: "POST", headers: { "Content-Type": "text/plain" }, body: "for all" })`)
+	p.until(`told === 50`)
+	check(p, `performance.getEntriesByType("resource").some((e) => e.nextHopProtocol === "h3")`, true)
+	check(p, `performance.getEntriesByType("resource").every((e) => e.nextHopProtocol === "h3" || e.nextHopProtocol === "")`, true)
+	p.run(`heard = []; open = 0;
+		sockets = Array.from({ length: 3 }, () => new WebSocket("wss://" + location.host + "/topics/socket"));
+		for (const socket of sockets) {
+			socket.onopen = () => open++;
+			socket.onmessage = ({ data }) => heard.push(data);
+		}`)
+	p.until(`open === 3`)
+	p.run(`sockets[0].send("grüße 🦫")`)
+	p.until(`heard.length === 3`)
+	check(p, `heard.every((data) => data === "grüße 🦫")`, true)
+	p.run(`for (const socket of sockets) socket.close()`)
+	until(t, "the log of three extended CONNECT", func() bool {
+		return strings.Count(s.stderr.String(), "method=CONNECT path=/topics/socket status=200") == 3
+	})
+	if n := connections(t, strings.TrimPrefix(s.secure, "https://")); n != 0 {
+		t.Errorf("%d TCP connections", n)
+	}
+}
+
+// keyHash is the hash of the key that a server shows, as Chromium wants it.
+func keyHash(t testing.TB, address, authority string) string {
+	t.Helper()
+	text, err := os.ReadFile(authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	sum := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// session opens a session of WebTransport and reads its lines into heard.
+const session = `async function session(address, options) {
+	const transport = new WebTransport(address, options);
+	await transport.ready;
+	const stream = await transport.createBidirectionalStream();
+	const writer = stream.writable.getWriter();
+	const s = { transport, writer, heard: [], datagrams: [], say: (op) => writer.write(new TextEncoder().encode(JSON.stringify(op) + "\n")) };
+	(async () => {
+		let rest = "";
+		for await (const text of stream.readable.pipeThrough(new TextDecoderStream())) {
+			const lines = (rest + text).split("\n");
+			rest = lines.pop();
+			s.heard.push(...lines.map((line) => JSON.parse(line)));
+		}
+	})().catch((error) => { s.lost = String(error); });
+	(async () => {
+		for await (const datagram of transport.datagrams.readable) s.datagrams.push(JSON.parse(new TextDecoder().decode(datagram)));
+	})().catch(() => {});
+	s.publishLossy = (op) => (s.lossy ??= transport.datagrams.writable.getWriter()).write(new TextEncoder().encode(JSON.stringify(op)));
+	return s;
+}`
+
+// A page uses a session as PROTOCOL.md §15 says.
+func TestBrowserWebTransport(t *testing.T) {
+	s := serveSecure(t, "--http3", "--rule", "cursors/**: retain-events=0", "--ping", "2s")
+	p := newTabOverHTTP3(t, s, "/topics/room?as=poll")
+	p.run(session)
+	p.run(`(async () => {
+		a = await session("https://" + location.host + "/topics");
+		await a.say({ op: "subscribe", topic: "room", ref: 1 });
+		await a.say({ op: "publish", topic: "room", data: { n: 1 }, ref: 2 });
+	})()`)
+	p.until(`a.heard.some((m) => m.op === "ok" && m.ref === 2) && a.heard.some((m) => m.topic === "room" && m.data.n === 1)`)
+	check(p, `a.heard[0].event`, "$ping")
+	check(p, `a.heard[1].op + a.heard[1].ref`, "ok1")
+	p.until(`a.heard.filter((m) => m.event === "$ping").length >= 2`)
+
+	// Cut off, it goes on where it was.
+	p.run(`last = a.heard.findLast((m) => m.topic === "room").id; a.transport.close({ closeCode: 1000, reason: "cut" })`)
+	until(t, "the session has ended", func() bool {
+		return strings.Contains(s.stderr.String(), "method=CONNECT path=/topics status=200")
+	})
+	s.publish(t, "room", "", "application/json", `{"n":2}`)
+	s.publish(t, "room", "", "application/json", `{"n":3}`)
+	p.run(`(async () => {
+		b = await session("https://" + location.host + "/topics");
+		await b.say({ op: "subscribe", topic: "room", after: last, ref: 1 });
+	})()`)
+	p.until(`b.heard.filter((m) => m.topic === "room").length === 2`)
+	check(p, `b.heard.filter((m) => m.topic === "room").map((m) => m.data.n).join()`, "2,3")
+
+	// What is kept by nobody comes and goes as datagrams.
+	p.run(`b.say({ op: "subscribe", topic: "cursors/**", datagrams: true, ref: 2 })`)
+	p.until(`b.heard.some((m) => m.ref === 2)`)
+	p.run(`b.publishLossy({ op: "publish", topic: "cursors/ada", data: [17, 4] })`)
+	p.until(`b.datagrams.length === 1`)
+	check(p, `b.datagrams[0].topic + b.datagrams[0].data.join()`, "cursors/ada17,4")
+	s.publish(t, "cursors/bob", "", "application/json", `"`+strings.Repeat("x", 5000)+`"`)
+	p.until(`b.heard.some((m) => m.topic === "cursors/bob" && m.data.length === 5000)`)
+	p.run(`b.publishLossy({ op: "publish", topic: "room", data: 4, ref: 3 })`)
+	p.until(`b.heard.some((m) => m.op === "error" && m.ref === 3 && m.status === 400)`)
+
+	// At the end of the server it is told so.
+	p.run(`void b.transport.closed.then(({ closeCode, reason }) => { ending = closeCode + reason; }, (error) => { ending = String(error); })`)
+	s.stop(t)
+	p.until(`typeof ending === "string"`)
+	check(p, `ending`, "1001shutting-down")
+}
+
+// A page of another origin, which knows the certificate by its hash, is let in if
+// it is allowed.
+func TestBrowserWebTransportByHash(t *testing.T) {
+	certificate, key, hash := shortCertificate(t)
+	allowed := serveSecure(t, "--http3") // for its page, and its Chromium
+	s := serve(t, "--tls-cert", certificate, "--tls-key", key, "--http3", "--listen", "http://127.0.0.1:0", "--allow-origin", allowed.secure, "--log-level", "debug")
+	var found []string
+	until(t, "the secure address", func() bool {
+		found = bannerSecure.FindStringSubmatch(s.stderr.String())
+		return found != nil
+	})
+	p := newTabOverHTTP3(t, allowed, "/topics/room?as=poll")
+	p.run(session)
+	p.run(`options = { serverCertificateHashes: [{ algorithm: "sha-256", value: Uint8Array.from(atob(` + quote(hash) + `), (c) => c.charCodeAt(0)) }] };
+		(async () => {
+			a = await session(` + quote(found[1]+"/topics/room") + `, options);
+			await a.say({ op: "publish", topic: "room", data: "hello" });
+		})()`)
+	p.until(`a.heard.some((m) => m.data === "hello")`)
+
+	// Others are not.
+	foreign := newTabOverHTTP3(t, serveSecure(t, "--http3"), "/topics/room?as=poll")
+	foreign.run(`options = { serverCertificateHashes: [{ algorithm: "sha-256", value: Uint8Array.from(atob(` + quote(hash) + `), (c) => c.charCodeAt(0)) }] };
+		void new WebTransport(` + quote(found[1]+"/topics/room") + `, options).ready.then(() => { outcome = "let in"; }, (error) => { outcome = String(error); })`)
+	foreign.until(`typeof outcome === "string"`)
+	check(foreign, `outcome !== "let in"`, true)
+	until(t, "the log of the refusal", func() bool { return strings.Contains(s.stderr.String(), "path=/topics/room status=403") })
+}
+
+// shortCertificate makes a certificate as serverCertificateHashes wants it: with
+// a key of ECDSA, for 14 days at most. It gives two files and its hash.
+func shortCertificate(t *testing.T) (certificate, key, hash string) {
+	t.Helper()
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(10 * 24 * time.Hour),
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certificate, key = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
+	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := sha256.Sum256(der)
+	return certificate, key, base64.StdEncoding.EncodeToString(sum[:])
+}
