@@ -127,7 +127,7 @@ const session = `async function session(address, options) {
 	return s;
 }`
 
-// A page uses a session as PROTOCOL.md §15 says.
+// A page uses a session as PROTOCOL.md §16 says.
 func TestBrowserWebTransport(t *testing.T) {
 	s := serveSecure(t, "--http3", "--rule", "cursors/**: retain-events=0", "--ping", "2s")
 	p := newTabOverHTTP3(t, s, "/topics/room?as=poll")

@@ -68,9 +68,9 @@ type Config struct {
 	// (RFC 9113 §3.3).
 	H2C bool
 
-	// HTTP3 serves HTTP/3, too, where TLS is served: on the UDP port with the
-	// same number, of which browsers are told by Alt-Svc. A connection costs far
-	// more memory there, and an event more time.
+	// HTTP3 serves HTTP/3 with WebTransport, too, where TLS is served: on the UDP
+	// port with the same number, of which browsers are told by Alt-Svc. A
+	// connection costs far more memory there, and an event more time.
 	HTTP3 bool
 
 	// TrustProxy lists whose connections begin with a PROXY protocol header,

@@ -89,7 +89,7 @@ func secureConfig(t *testing.T) *Config {
 	return &Config{Listen: []string{"127.0.0.1:0"}, TLSDevDir: t.TempDir() + "/ca", HTTP3: true}
 }
 
-// PROTOCOL.md §15, over real QUIC.
+// PROTOCOL.md §16, over real QUIC.
 func TestWebTransport(t *testing.T) {
 	pattern, err := topic.ParsePattern("live/**")
 	if err != nil {

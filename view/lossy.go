@@ -20,7 +20,7 @@ const (
 )
 
 // lossy is the part of a session that is not sure to arrive: events of topics
-// that keep nothing, as datagrams (PROTOCOL.md §15.4). It has a subscriber of its
+// that keep nothing, as datagrams (PROTOCOL.md §16.4). It has a subscriber of its
 // own, which no stalled stream holds up.
 type lossy struct {
 	session *webTransport

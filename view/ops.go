@@ -69,7 +69,7 @@ func (o *ops) take(message []byte) {
 }
 
 // takeLossy carries out a datagram: it can only publish, and only what nobody
-// keeps (PROTOCOL.md §15.4).
+// keeps (PROTOCOL.md §16.4).
 func (o *ops) takeLossy(message []byte) {
 	op, problem := parseOp(message)
 	switch {

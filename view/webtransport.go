@@ -15,7 +15,7 @@ import (
 	"github.com/duplexhq/duplex/websocket"
 )
 
-// A WebTransport is a session that a client has opened (PROTOCOL.md §15). Its
+// A WebTransport is a session that a client has opened (PROTOCOL.md §16). Its
 // methods may be called at the same time.
 type WebTransport interface {
 	// Stream waits for the first bidirectional stream that the client opens.
@@ -81,7 +81,7 @@ type webTransport struct {
 	room    sync.Cond // there is for answers, or nothing is written any more
 }
 
-// webTransport serves a session until it has ended (PROTOCOL.md §15).
+// webTransport serves a session until it has ended (PROTOCOL.md §16).
 func (h *Handler) webTransport(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
 	if h.opts.WebTransport == nil {
 		return newProblem("bad-handshake", "WebTransport is not offered")

@@ -188,7 +188,7 @@ func ephemeral(t *testing.T) *memlog.Options {
 	return &memlog.Options{Rules: rules}
 }
 
-// PROTOCOL.md §15.2: the lines are the messages of §8.3 to §8.7.
+// PROTOCOL.md §16.2: the lines are the messages of §8.3 to §8.7.
 func TestWebTransportSession(t *testing.T) {
 	bubble(t, nil, nil, func(t *testing.T, s *site) {
 		s.publish("x", "1")
@@ -246,7 +246,7 @@ func TestWebTransportResumes(t *testing.T) {
 	})
 }
 
-// PROTOCOL.md §15.3: why a session is closed.
+// PROTOCOL.md §16.3: why a session is closed.
 func TestWebTransportClose(t *testing.T) {
 	opts := &Options{MaxEventBytes: 100, WriteTimeout: 30 * time.Second}
 	t.Run("no stream", func(t *testing.T) {
@@ -389,7 +389,7 @@ func TestWebTransportRefusals(t *testing.T) {
 	})
 }
 
-// PROTOCOL.md §15.4: what may come as a datagram, and what comes on the stream.
+// PROTOCOL.md §16.4: what may come as a datagram, and what comes on the stream.
 func TestDatagrams(t *testing.T) {
 	bubble(t, nil, ephemeral(t), func(t *testing.T, s *site) {
 		f := s.openSession("/topics")

@@ -28,7 +28,7 @@ type serveCommand struct {
 	TLSACMEKeyID     string         `name:"tls-acme-key-id" env:"DUPLEX_TLS_ACME_KEY_ID" placeholder:"ID" help:"An account that the authority knows already (external account binding)."`
 	TLSACMEMACKey    string         `name:"tls-acme-mac-key" env:"DUPLEX_TLS_ACME_MAC_KEY" placeholder:"KEY" help:"The key of that account, in base64url. Better in the environment or a file."`
 	H2C              bool           `name:"h2c" env:"DUPLEX_H2C" help:"Serve HTTP/2 without TLS, too, to clients that begin with it. For those behind a proxy that does."`
-	HTTP3            bool           `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
+	HTTP3            bool           `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3 with WebTransport, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
 	TrustProxy       []netip.Prefix `placeholder:"CIDR" help:"Addresses of proxies that begin each connection with a PROXY protocol header (version 1 or 2); repeatable."`
 
 	Data            string   `default:"duplex-data" placeholder:"DIR" help:"Directory of the log; it is made if missing (default ./duplex-data)."`
