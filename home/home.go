@@ -41,6 +41,9 @@ var (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
+// favicon is what browsers ask for on pages that name no icon: those of JSON, say.
+const favicon = "/favicon.ico"
+
 // An asset is a file beside the page.
 type asset struct {
 	media string
@@ -97,18 +100,25 @@ func Serves(r *http.Request) bool {
 	}
 	dir, name := path.Split(r.URL.Path)
 	_, known := assets[name]
-	return r.URL.Path == "/" || known && dir == directory+"/"
+	return r.URL.Path == "/" || r.URL.Path == favicon || known && dir == directory+"/"
 }
 
 // ServeHTTP answers a request that Serves: with the page for a person's browser,
 // with plain text for everybody else.
 func ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/" {
-		a := assets[path.Base(r.URL.Path)]
+	switch r.URL.Path {
+	case "/":
+		servePage(w, r)
+	case favicon:
+		w.Header().Set("Cache-Control", "public, max-age=86400")
+		write(w, r, assets["icon.svg"])
+	default:
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-		write(w, r, a.media, a.data)
-		return
+		write(w, r, assets[path.Base(r.URL.Path)])
 	}
+}
+
+func servePage(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
 	data := map[string]string{"Origin": origin(r), "Socket": "ws" + strings.TrimPrefix(origin(r), "http"), "Assets": directory}
 	media, form := "text/plain; charset=utf-8", "text"
@@ -126,17 +136,17 @@ func ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("Vary", "Accept")
 	w.Header().Set("ETag", `"`+version+"-"+form+`"`) // the rest is what the URL says
-	write(w, r, media, body.Bytes())
+	write(w, r, asset{media, body.Bytes()})
 }
 
-func write(w http.ResponseWriter, r *http.Request, media string, body []byte) {
+func write(w http.ResponseWriter, r *http.Request, a asset) {
 	header := w.Header()
-	header.Set("Content-Type", media)
+	header.Set("Content-Type", a.media)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.data))
 }
 
 // wantsHTML reports whether a browser asks for a page. Wildcards are those of

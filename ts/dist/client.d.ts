@@ -158,7 +158,7 @@ export declare class Subscription<T = any> implements AsyncIterable<TopicEvent<T
  * A client of one server. It connects when there is something to do, by whatever transport gets
  * through, and dispatches `status` when its status has changed.
  */
-export declare class Duplex extends EventTarget {
+export declare class Client extends EventTarget {
     #private;
     /**
      * `url` is that of the server, as `https://example.com`, with a path if it is below one. In a page it
@@ -194,4 +194,56 @@ export declare class Duplex extends EventTarget {
     check(): void;
     /** Ends all subscriptions, and gives up what waits in the outbox, unless a store keeps it. */
     close(): void;
+}
+/** What `check` found out about one transport (PROTOCOL.md §15.10). */
+export interface Checked {
+    transport: Transport;
+    /** The version of HTTP, as `HTTP/2`, where the browser tells. */
+    version?: string;
+    works: boolean;
+    /** Milliseconds from a question to its answer. */
+    latency?: number;
+    /** Bytes that come with the data of each message. */
+    overhead?: number;
+    /** Why it does not work: a word of PROTOCOL.md §15.10, and what was seen. */
+    why?: string;
+}
+export interface CheckOptions {
+    token?: string;
+    /** Milliseconds after which a transport is given up. Default 5000. */
+    timeout?: number;
+    signal?: AbortSignal;
+    /** Is called with each result as it comes. */
+    onresult?: (checked: Checked) => void;
+}
+export interface CheckReport {
+    results: Checked[];
+    /** The most preferred transport that works. */
+    recommended?: Transport;
+}
+/** Tries every transport between here and a server. It publishes nothing. */
+export declare function check(url: string | URL, options?: CheckOptions): Promise<CheckReport>;
+/**
+ * Keeps publications in IndexedDB, so that they outlive the page: a reload, a crash, the browser's
+ * end. Each client keeps its own; what one has left behind, the next that loads takes over, in the
+ * order in which it was made. The name stands for a server and its user.
+ */
+export declare function indexedDBStore(name: string): OutboxStore;
+export interface DuplexOptions extends Options {
+    /**
+     * Tabs of one browser share one connection, that of the one whose token counts. A string separates
+     * those who must not share, as the users of a site. Default: each client has its own.
+     */
+    shared?: boolean | string;
+    /**
+     * Keeps publishes in IndexedDB until the server has them, over reloads and the browser's end. A
+     * string separates those whose publishes others must not send. Default: in memory only.
+     */
+    persist?: boolean | string;
+}
+/** A client that can share its connection with other tabs, and tell what a network lets through. */
+export declare class Duplex extends Client {
+    constructor(url: string | URL, options?: DuplexOptions);
+    /** Tries every transport between here and a server, and tells which get through, and why others do not. */
+    static check(url: string | URL, options?: CheckOptions): Promise<CheckReport>;
 }

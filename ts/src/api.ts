@@ -1,3 +1,4 @@
+import type { Connection, OpenConnection } from "./connection.ts";
 import type { DuplexError } from "./errors.ts";
 
 /** An event of a topic, or a signal about the subscription (PROTOCOL.md §3, §6). */
@@ -66,6 +67,8 @@ export interface Options {
   fetch?: typeof fetch;
   /** Takes the place of the global `WebSocket`; null: there is none. */
   WebSocket?: typeof WebSocket | null;
+  /** @internal Puts something between the client and a connection of its own. */
+  between?: (own: OpenConnection, changed: () => void) => Connection;
 }
 
 export interface SubscribeOptions {

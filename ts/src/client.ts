@@ -10,7 +10,7 @@ import { onWake } from "./wake.ts";
  * A client of one server. It connects when there is something to do, by whatever transport gets
  * through, and dispatches `status` when its status has changed.
  */
-export class Duplex extends EventTarget {
+export class Client extends EventTarget {
   #http: Http;
   #connection: Connection;
   #outbox: Outbox;
@@ -27,8 +27,10 @@ export class Duplex extends EventTarget {
     const { href, search, hash } = new URL(url, globalThis.location?.href);
     if (search || hash) throw new TypeError("the server's URL has a query or a fragment");
     this.#http = new Http(href.replace(/\/+$/, ""), options);
-    this.#connection = new Direct(this.#http, options, () => this.#changed());
-    this.#outbox = new Outbox(this.#connection, options.outbox ?? 1000, options.store, () => this.#changed());
+    const own = (changed: () => void): Connection => new Direct(this.#http, options, changed);
+    const changed = (): void => this.#changed();
+    this.#connection = options.between?.(own, changed) ?? own(changed);
+    this.#outbox = new Outbox(this.#connection, options.outbox ?? 1000, options.store, changed);
     this.#asleep = onWake((online) => this.#check(online));
     this.#changed();
   }

@@ -21,6 +21,9 @@ export interface Connection {
   close(): void;
 }
 
+/** Makes a connection, which tells of each change of its status. */
+export type OpenConnection = (changed: () => void) => Connection;
+
 /** Who reads. Its methods are called in order, and never after `over` or the feed's `close`. */
 export interface Sink {
   /** What is published from now on will be given. Called again after each loss of the connection. */

@@ -1,0 +1,227 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	cdpage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// A page without anything of its own, which may load the client from its server.
+const emptyPage = "/healthz"
+
+// sibling opens an address in another tab of the same browser.
+func (p *tab) sibling(address string) *tab {
+	p.t.Helper()
+	ctx, cancel := chromedp.NewContext(p.ctx)
+	p.t.Cleanup(cancel)
+	s := &tab{t: p.t, ctx: ctx}
+	if err := chromedp.Listen(ctx, s.hear); err != nil {
+		p.t.Fatal(err)
+	}
+	perform(s, "open "+address, chromedp.Navigate(address))
+	return s
+}
+
+// client makes a client in a page, with options in JavaScript.
+func (p *tab) client(options string) {
+	p.t.Helper()
+	p.run(`(async () => {
+		const { Duplex } = await import("/client.js");
+		window.Duplex = Duplex;
+		window.client = new Duplex("/", ` + options + `);
+		window.heard = [];
+		window.listen = (topics, options) => client.subscribe(topics, (event) => heard.push(event.event === "message" ? event.data : event.event), options);
+	})()`)
+}
+
+// listen subscribes, and waits for the place.
+func (p *tab) listen(topics, options string) {
+	p.t.Helper()
+	p.run(`(window.subscription = listen(` + quote(topics) + `, ` + options + `)).ready`)
+}
+
+// Tabs of a browser share one connection, and each is given every event once,
+// whoever comes and goes.
+func TestTabsShareConnection(t *testing.T) {
+	for _, transport := range []string{"websocket", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			const count = 20
+			s := serve(t)
+			s.publish(t, "a", "", "text/plain", "first")
+			c := newCutter(t, s.addr)
+			browser := newTab(t, "about:blank")
+			tabs := make([]*tab, count)
+			for i := range tabs {
+				tabs[i] = browser.sibling(c.url + emptyPage)
+				tabs[i].client(`{ shared: true, transports: [` + quote(transport) + `] }`)
+				tabs[i].listen("a", `{ after: "now" }`)
+			}
+			if n := s.subscribers(t, "a"); n != 1 {
+				t.Errorf("%d subscriptions", n)
+			}
+			var want []string
+			publish := func(text string) {
+				want = append(want, text)
+				s.publish(t, "a", "", "text/plain", text)
+			}
+			for i := range 20 {
+				publish(fmt.Sprint("event ", i))
+			}
+			hear := func() {
+				t.Helper()
+				for i, p := range tabs {
+					p.until(fmt.Sprintf(`heard.length >= %d`, len(want)))
+					if got := evaluate[string](p, `heard.join()`); got != strings.Join(want, ",") {
+						t.Errorf("tab %d heard %s", i, got)
+					}
+					check(p, `client.status.transport`, transport)
+				}
+			}
+			hear()
+
+			// Its own connection, and those of the browser that loaded the pages.
+			t.Logf("%d connections for %d tabs", c.connections(), count)
+
+			// Each has its own subscriptions, with a cursor of its own.
+			late := tabs[count-1]
+			late.run(`heard = []; subscription.close()`)
+			late.listen("a", `{ after: "earliest" }`)
+			late.until(`heard.length === 21`)
+			check(late, `heard[0]`, "first")
+			late.run(`heard.shift()`)
+
+			// From any tab, in order.
+			tabs[7].run(`for (let i = 0; i < 20; i++) void client.publish("a", "from seven " + i)`)
+			for i := range 20 {
+				want = append(want, fmt.Sprint("from seven ", i))
+			}
+			hear()
+
+			// The one that has the connection is closed, reloaded, and put to sleep.
+			for round := range 3 {
+				publish(fmt.Sprint("before ", round))
+				first := tabs[0]
+				tabs = tabs[1:]
+				began := time.Now()
+				switch round {
+				case 0:
+					if err := chromedp.Cancel(first.ctx); err != nil {
+						t.Fatal(err)
+					}
+				case 1:
+					perform(first, "reload", chromedp.Reload())
+				case 2:
+					if _, err := chromedp.Call(first.ctx, cdpage.SetWebLifecycleState, cdpage.SetWebLifecycleStateParams{State: "frozen"}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				publish(fmt.Sprint("after ", round))
+				tabs[0].until(fmt.Sprintf(`heard.length >= %d`, len(want)))
+				t.Logf("round %d: the next has it after %v", round, time.Since(began))
+				hear()
+			}
+			until(t, "one subscription", func() bool { return s.subscribers(t, "a") == 1 })
+			for _, p := range tabs {
+				p.checkQuiet()
+			}
+		})
+	}
+}
+
+// A tab that hangs, and holds the connection, is found out.
+func TestTabsHungLeader(t *testing.T) {
+	s := serve(t)
+	browser := newTab(t, "about:blank")
+	first := browser.sibling(s.url + emptyPage)
+	first.client(`{ shared: true }`)
+	first.listen("a", `{}`)
+	second := browser.sibling(s.url + emptyPage)
+	second.client(`{ shared: true }`)
+	second.listen("a", `{}`)
+	s.publish(t, "a", "", "text/plain", "one")
+	second.until(`heard.length === 1`)
+	began := time.Now()
+	first.run(`setTimeout(() => { for (const end = Date.now() + 9000; Date.now() < end; ); })`)
+	s.publish(t, "a", "", "text/plain", "two")
+	second.until(`heard.length === 2`)
+	t.Logf("noticed after %v", time.Since(began))
+	// Who hung has missed nothing, either.
+	s.publish(t, "a", "", "text/plain", "three")
+	for _, p := range []*tab{first, second} {
+		p.until(`heard.length === 3`)
+		check(p, `heard.join()`, "one,two,three")
+	}
+	until(t, "one subscription", func() bool { return s.subscribers(t, "a") == 1 })
+}
+
+// The rules by which tabs share, with hundreds of tabs that come, go and crash.
+func TestTabsInNode(t *testing.T) {
+	bundle := filepath.Join(t.TempDir(), "tabs.mjs")
+	run(t, command("go", "tool", "-modfile=../tools.mod", "esbuild", "../ts/src/tabs.ts", "--bundle", "--format=esm", "--target=es2022", "--log-level=warning", "--outfile="+bundle))
+	cmd := command(tool(t, "node", "nodejs"), "--test", "../ts/test/tabs.test.mjs")
+	cmd.Env = append(cmd.Env, "TABS="+bundle)
+	t.Logf("%s", run(t, cmd))
+}
+
+// What is published while there is no server outlives the page.
+func TestOutboxSurvivesReload(t *testing.T) {
+	s := serve(t)
+	c := newCutter(t, s.addr)
+	p := newTab(t, c.url+emptyPage)
+	p.client(`{ persist: true }`)
+	p.run(`client.publish("a", "online")`)
+
+	// The page can be loaded, but nothing else.
+	p.run(`client.close()
+		client = new Duplex("/", { persist: true, fetch: () => Promise.reject(new TypeError("offline")), WebSocket: null })`)
+	p.run(`for (let i = 0; i < 100; i++) client.publish("a", i % 2 ? { i } : "text " + i); void client.publish("a", Uint8Array.of(0, 255))`)
+	p.until(`client.status.waiting === 101`)
+	// They are kept as soon as the browser has stored them, which it does after it was asked.
+	until(t, "all in the store", func() bool {
+		return evaluate[int](p, `(async () => {
+			const [{ name }] = await indexedDB.databases();
+			const result = (request) => new Promise((done) => (request.onsuccess = () => done(request.result)));
+			const database = await result(indexedDB.open(name));
+			const count = await result(database.transaction("outbox").objectStore("outbox").count());
+			database.close();
+			return count;
+		})()`) == 101
+	})
+	for range 2 {
+		perform(p, "reload", chromedp.Reload())
+	}
+	if n := len(s.page(t, "a", "").Events); n != 1 {
+		t.Fatalf("%d events are there already", n)
+	}
+	p.client(`{ persist: true }`)
+	var events []event
+	until(t, "all events", func() bool {
+		events = s.page(t, "a", "?after=earliest&limit=1000").Events
+		return len(events) >= 102
+	})
+	p.until(`client.status.waiting === 0`)
+	for i, e := range events[1:101] {
+		want := fmt.Sprint("text ", i)
+		if i%2 == 1 {
+			want = fmt.Sprintf(`{"i":%d}`, i)
+		}
+		if e.text() != want {
+			t.Errorf("event %d is %s, not %s", i, e.text(), want)
+		}
+	}
+	// Nothing is sent again.
+	perform(p, "reload", chromedp.Reload())
+	p.client(`{ persist: true }`)
+	p.run(`client.publish("a", "last")`)
+	if n := len(s.page(t, "a", "?after=earliest&limit=1000").Events); n != 103 {
+		t.Errorf("%d events", n)
+	}
+	p.checkQuiet()
+}

@@ -1,0 +1,36 @@
+import type { Options } from "./api.ts";
+import { check, type CheckOptions, type CheckReport } from "./check.ts";
+import { Client } from "./client.ts";
+import { indexedDBStore } from "./idb.ts";
+import { share } from "./tabs.ts";
+
+export interface DuplexOptions extends Options {
+  /**
+   * Tabs of one browser share one connection, that of the one whose token counts. A string separates
+   * those who must not share, as the users of a site. Default: each client has its own.
+   */
+  shared?: boolean | string;
+  /**
+   * Keeps publishes in IndexedDB until the server has them, over reloads and the browser's end. A
+   * string separates those whose publishes others must not send. Default: in memory only.
+   */
+  persist?: boolean | string;
+}
+
+/** A client that can share its connection with other tabs, and tell what a network lets through. */
+export class Duplex extends Client {
+  constructor(url: string | URL, options: DuplexOptions = {}) {
+    const { shared, persist, member, transports } = options;
+    const name = (...what: unknown[]): string => JSON.stringify([new URL(url, globalThis.location?.href), ...what]);
+    super(url, {
+      ...options,
+      store: options.store ?? (persist ? indexedDBStore(name(persist)) : undefined),
+      between: shared ? (own, changed) => share(name(shared, member, transports), own, changed) : undefined,
+    });
+  }
+
+  /** Tries every transport between here and a server, and tells which get through, and why others do not. */
+  static check(url: string | URL, options?: CheckOptions): Promise<CheckReport> {
+    return check(url, options);
+  }
+}
