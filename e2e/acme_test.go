@@ -58,12 +58,7 @@ func authorityFor(t *testing.T, tlsPort, plainPort string, valid time.Duration, 
 	}
 	dir := t.TempDir()
 	a := &authority{trust: filepath.Join(dir, "trust.pem"), valid: valid}
-	own := httptest.NewTLSServer(nil) // has a certificate for 127.0.0.1
-	defer own.Close()
-	key, err := x509.MarshalPKCS8PrivateKey(own.TLS.Certificates[0].PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert, key := writeCertificate(t)
 	listen, manage, dns, tell := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 	a.directory, a.manage, a.dns = "https://"+listen+"/dir", "https://"+manage, "http://"+tell
 	number := func(port string) int {
@@ -84,12 +79,8 @@ func authorityFor(t *testing.T, tlsPort, plainPort string, valid time.Duration, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string][]byte{
-		a.trust:                           pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate().Raw}),
-		filepath.Join(dir, "key.pem"):     pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
-		filepath.Join(dir, "config.json"): config,
-	} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
+	for name, text := range map[string]string{a.trust: cert, filepath.Join(dir, "key.pem"): key, filepath.Join(dir, "config.json"): string(config)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,6 +93,19 @@ func authorityFor(t *testing.T, tlsPort, plainPort string, valid time.Duration, 
 	until(t, "an authority", func() bool { return answers(listen) || a.hasEnded() })
 	t.Setenv("SSL_CERT_FILE", a.trust)
 	return a
+}
+
+// writeCertificate gives one for 127.0.0.1, and its key, in PEM.
+func writeCertificate(t testing.TB) (cert, key string) {
+	t.Helper()
+	own := httptest.NewTLSServer(nil) // has one
+	defer own.Close()
+	der, err := x509.MarshalPKCS8PrivateKey(own.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate().Raw})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 func answers(address string) bool {

@@ -8,7 +8,7 @@
 //
 // The tests are for Linux, stay on the loopback interface and take free ports.
 // They need curl, Chromium, Node.js with npm, Python with six packages, nghttp2's
-// programs, nginx, Apache and HAProxy; a tool that is missing is a failure that names the Debian
+// programs, nginx, Apache, HAProxy and Caddy; a tool that is missing is a failure that names the Debian
 // package. npm gets what testdata/node/package-lock.json names from its cache or
 // the registry, and the go command gets Pebble, an ACME server, from its module
 // cache or proxy. What the tests leave to look at, such as screenshots, goes to

@@ -17,6 +17,11 @@ type follower struct {
 
 func openStream(t testing.TB, url, media string, header ...string) *follower {
 	t.Helper()
+	return openStreamBy(t, direct, url, media, header...)
+}
+
+func openStreamBy(t testing.TB, client *http.Client, url, media string, header ...string) *follower {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +30,7 @@ func openStream(t testing.TB, url, media string, header ...string) *follower {
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	response, err := direct.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

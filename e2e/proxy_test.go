@@ -5,10 +5,13 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +34,111 @@ func TestProxies(t *testing.T) {
 		t.Run("raw WebSocket", func(t *testing.T) { checkRaw(t, through) })
 		t.Run("duplex.v1", func(t *testing.T) { checkMany(t, through) })
 		t.Run("shutdown", func(t *testing.T) { checkProxiedShutdown(t, s, through) })
+	})
+}
+
+// HTTP/2 in front, HTTP/1.1 behind: streams, held polls and publishes share one
+// connection to the proxy, and none is held back.
+func TestProxiesOverHTTP2(t *testing.T) {
+	eachProxy(t, func(t *testing.T, kind proxyKind) {
+		s := serve(t)
+		p := kind.behindTLS(t, s)
+		streams := cmp.Or(kind.streams, 20)
+		s.publish(t, "many", "", "text/plain", "before")
+		var open []*follower
+		for i := range streams {
+			open = append(open, openStreamBy(t, p.client, topicURL(p.url, "many"), []string{"text/event-stream", "application/x-ndjson"}[i%2]))
+		}
+		for i := range 5 {
+			published := time.Now()
+			response, err := p.client.Post(topicURL(p.url, "many"), "text/plain", strings.NewReader(fmt.Sprint("event ", i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != http.StatusCreated || response.ProtoMajor != 2 {
+				t.Fatalf("%s %s", response.Proto, response.Status)
+			}
+			for n, f := range open {
+				if data, err := f.event(); data != fmt.Sprint("event ", i) || err != nil {
+					t.Fatalf("stream %d: %q, %v", n, data, err)
+				}
+			}
+			t.Logf("%d streams have it after %v", streams, time.Since(published))
+		}
+		response, err := p.client.Get(topicURL(p.url, "many") + "?wait=1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, err := io.ReadAll(response.Body); err != nil || response.Header.Get("Preference-Applied") != "wait=1" || !strings.Contains(string(body), `"events":[]`) {
+			t.Errorf("longpoll: %v %s %v", response.Header, body, err)
+		}
+		// Over HTTP/1.1, which browsers use for WebSocket where HTTP/2 has none.
+		conn, _, err := websocket.Dial(t.Context(), "wss://"+p.addr+"/topics/raw", &websocket.DialOptions{TLS: &tls.Config{InsecureSkipVerify: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.CloseNow()
+		if err := conn.Write(t.Context(), websocket.Text, []byte("up")); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, conn, "up")
+		if n := connections(t, p.addr); n > 2 {
+			t.Errorf("%d connections to the proxy", n)
+		}
+	})
+}
+
+// A proxy that speaks HTTP/1.0 to Duplex, as nginx does unless told otherwise,
+// has all but WebSocket, which it is told.
+func TestProxiesOfHTTP10(t *testing.T) {
+	eachProxy(t, func(t *testing.T, kind proxyKind) {
+		if kind.http10 == nil {
+			t.Skip(kind.name + " never speaks HTTP/1.0")
+		}
+		s := serve(t)
+		p := kind.behind(t, s, kind.http10...)
+		through := &server{process: p.process, url: p.url, addr: p.addr}
+		checkPublish(t, through)
+		checkPoll(t, through)
+		checkLongPoll(t, through)
+		checkStreams(t, through)
+		c := dialRaw(t, p.addr)
+		c.send(upgrade(p.addr))
+		if response, body := c.answer(); response.StatusCode != http.StatusBadRequest || !strings.Contains(body, "WebSocket needs HTTP/1.1") {
+			t.Errorf("a handshake: %s %s", response.Status, body)
+		}
+	})
+}
+
+// HAProxy tells who asks by the PROXY protocol, and may speak HTTP/2 to Duplex:
+// then all that clients do shares few connections, WebSockets too.
+func TestHAProxyOptions(t *testing.T) {
+	kind := proxyKinds[slices.IndexFunc(proxyKinds, func(k proxyKind) bool { return k.name == "HAProxy" })]
+	s := serve(t, "--h2c", "--trust-proxy", "127.0.0.1/32", "--log-level", "debug")
+	line := "server duplex 127.0.0.1:8080"
+	p := kind.behind(t, s, line, line+" proto h2 send-proxy-v2")
+	through := &server{process: p.process, url: p.url, addr: p.addr}
+	for name, check := range map[string]func(*testing.T, *server){
+		"publish": checkPublish, "poll": checkPoll, "longpoll": checkLongPoll, "streams": checkStreams, "raw WebSocket": checkRaw, "duplex.v1": checkMany,
+	} {
+		t.Run(name, func(t *testing.T) { check(t, through) })
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}).DialContext}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	response, err := client.Get(topicURL(p.url, "who"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	until(t, "the log of who asked", func() bool {
+		for line := range strings.Lines(s.stderr.String()) {
+			if strings.Contains(line, "path=/topics/who ") {
+				return strings.Contains(line, "version=HTTP/2 ") && strings.Contains(line, "remote=127.0.0.9:")
+			}
+		}
+		return false
 	})
 }
 
