@@ -54,6 +54,15 @@ func (g *gate) shut(shut bool) {
 	g.opened.Broadcast()
 }
 
+// cut ends what goes through.
+func (g *gate) cut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.conns {
+		c.Close()
+	}
+}
+
 // pass waits until the gate is open, and reports whether there is one.
 func (g *gate) pass() bool {
 	g.mu.Lock()

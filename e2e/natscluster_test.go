@@ -27,7 +27,7 @@ const natsVariable = "E2E_NATS_SERVER"
 type natsConfig struct {
 	Name, Dir         string
 	Port, ClusterPort int
-	Routes            []string
+	Routes            []string // none: it is alone
 }
 
 // serveNATS is the process of a NATS server. It returns when the server has
@@ -41,9 +41,11 @@ func serveNATS(config string) error {
 		ServerName: c.Name, Host: "127.0.0.1", Port: c.Port, NoLog: true,
 		JetStream: true, StoreDir: c.Dir, DisableJetStreamBanner: true,
 		LameDuckDuration: 2 * time.Second, LameDuckGracePeriod: time.Second,
+	}
+	if len(c.Routes) > 0 {
 		// Servers tell each other of others. What they tell here leads nowhere:
 		// all routes are to be those of the configuration, through the gates.
-		Cluster: natsserver.ClusterOpts{Name: "e2e", Host: "127.0.0.1", Port: c.ClusterPort, Advertise: "127.0.0.1:1"},
+		opts.Cluster = natsserver.ClusterOpts{Name: "e2e", Host: "127.0.0.1", Port: c.ClusterPort, Advertise: "127.0.0.1:1"}
 	}
 	for _, route := range c.Routes {
 		u, err := url.Parse("nats://" + route)
@@ -89,18 +91,25 @@ func startNATSCluster(t testing.TB) *natsCluster {
 	for i := range servers {
 		c.start(t, i)
 	}
+	c.watcher = connectNATS(t, c.url())
+	return c
+}
+
+// connectNATS connects to a server that may still be starting.
+func connectNATS(t testing.TB, url string) jetstream.JetStream {
+	t.Helper()
 	var nc *nats.Conn
-	until(t, "a connection to NATS", func() (ok bool) {
+	until(t, "a connection to NATS", func() bool {
 		var err error
-		nc, err = nats.Connect(c.url(), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(time.Second))
+		nc, err = nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.PingInterval(time.Second))
 		return err == nil
 	})
 	t.Cleanup(nc.Close)
-	var err error
-	if c.watcher, err = jetstream.New(nc); err != nil {
+	js, err := jetstream.New(nc)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return js
 }
 
 // freePorts finds ports that nobody listens on.
@@ -120,7 +129,12 @@ func freePorts(t testing.TB, n int) []int {
 
 func (c *natsCluster) start(t testing.TB, i int) {
 	t.Helper()
-	config, err := json.Marshal(c.configs[i])
+	c.processes[i] = startNATS(t, c.configs[i])
+}
+
+func startNATS(t testing.TB, c natsConfig) *process {
+	t.Helper()
+	config, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +144,7 @@ func (c *natsCluster) start(t testing.TB, i int) {
 	}
 	cmd := command(self)
 	cmd.Env = append(cmd.Env, natsVariable+"="+string(config))
-	c.processes[i] = start(t, cmd)
+	return start(t, cmd)
 }
 
 // kill ends a server without a warning.

@@ -26,8 +26,7 @@ func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
 			Rules:             rules,
 		}), nil
 	}
-	told := time.Now()
-	log, err := jetlog.Open(&jetlog.Options{
+	opts := &jetlog.Options{
 		Dir:               c.Data,
 		Fsync:             c.Fsync,
 		NATS:              c.NATS,
@@ -39,19 +38,27 @@ func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
 		MaxKeys:           c.MaxKeys,
 		Rules:             rules,
 		Logger:            c.Logger,
-		Progress: func(read, of uint64) {
+	}
+	open := func() (topic.Log, error) {
+		opts, told := *opts, time.Now()
+		opts.Progress = func(read, of uint64) {
 			if read < of && time.Since(told) > time.Second {
 				told = time.Now()
 				c.Logger.Info("reading the log", "read", fmt.Sprintf("%d %%", 100*read/of))
 			}
-		},
-	})
-	if err != nil {
-		place := c.Data
-		if c.NATS != nil {
-			place = "NATS"
 		}
-		return nil, &LogError{place, err}
+		return jetlog.Open(&opts)
+	}
+	if c.NATS == nil {
+		log, err := open()
+		if err != nil {
+			return nil, &LogError{c.Data, err}
+		}
+		return log, nil
+	}
+	log, err := lasting(open, c.Logger)
+	if err != nil {
+		return nil, &LogError{"NATS", err}
 	}
 	return log, nil
 }
@@ -75,7 +82,7 @@ func (e *LogError) Unwrap() error { return e.Err }
 const readyInterval = time.Second
 
 // watchLog has the server fail with a log that takes nothing more: only a new
-// start can help it. It ends with ctx.
+// start, on a disk that is well again, can help it. It ends with ctx.
 func (s *Server) watchLog(ctx context.Context) {
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()

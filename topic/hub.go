@@ -111,6 +111,9 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 
 // appended is the log's watcher.
 func (h *Hub) appended(entries []*Entry) {
+	if entries == nil {
+		h.tail.reset(h.log.End())
+	}
 	h.published.Add(uint64(len(entries)))
 	h.rates.add(entries)
 	h.tail.push(entries)

@@ -73,6 +73,10 @@ type Log interface {
 	// Watch has f called with all entries appended after the returned id, in
 	// the order of the log, each once, by one caller at a time. f must not
 	// block, call the log, nor keep the slice. A log has one watcher.
+	//
+	// A log that was away, and cannot tell what came meanwhile, calls f with
+	// nil: what comes then comes after its End, which f may ask for in this
+	// case. What was before has to be read, and some of it may be lost.
 	Watch(f func([]*Entry)) ID
 
 	// Rules are those that the log keeps events by; nil is none.

@@ -383,7 +383,7 @@ func (s *shard) visit() bool {
 // stage notes that the subscription's subscriber wants entry i of the turn.
 func (s *shard) stage(sn *subscription, i int) {
 	e := s.turn[i]
-	if e.ID.Seq <= sn.cursor.Seq {
+	if e.ID.Seq <= sn.cursor.Seq && e.ID.Epoch == sn.cursor.Epoch {
 		return
 	}
 	sub := sn.Subscriber

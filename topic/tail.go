@@ -50,6 +50,19 @@ func (t *tail) push(entries []*Entry) {
 	}
 }
 
+// reset forgets everything, and has every shard see that it has fallen behind.
+func (t *tail) reset(end ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for ; t.first < t.next; t.first++ {
+		slot := &t.ring[t.first%tailEntries]
+		slot.seal()
+		*slot = ruled{}
+	}
+	t.next++ // a position where nothing is
+	t.first, t.bytes, t.end = t.next, 0, end
+}
+
 // position returns where a shard that has visited everything stands.
 func (t *tail) position() (next uint64, end ID) {
 	t.mu.Lock()

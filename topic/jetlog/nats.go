@@ -25,7 +25,8 @@ type NATS struct {
 	TLS *tls.Config
 	// Stream is the name of the stream, of letters, digits, "-" and "_". It is
 	// made if it is not there. Its subjects are duplex.NAME.log,
-	// duplex.NAME.new and duplex.NAME.turn. If empty, "duplex".
+	// duplex.NAME.new, duplex.NAME.turn and duplex.NAME.node. If empty,
+	// "duplex".
 	Stream string
 	// Replicas is how many servers have a copy of a stream that is made: 1, 3
 	// or 5. A stream that is there keeps what it has. If zero, 1.
@@ -58,6 +59,7 @@ const (
 	logSubject  = ".log"  // its messages
 	newSubject  = ".new"  // where the server republishes them
 	turnSubject = ".turn" // where nodes ask others to give way
+	nodeSubject = ".node" // where a node asks whether there are others
 )
 
 var streamNames = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

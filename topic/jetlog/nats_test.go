@@ -311,6 +311,42 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// What nodes keep must be the same: one that is told otherwise is refused while
+// there is another one, and has its way when there is none.
+func TestOptionsDiffer(t *testing.T) {
+	t.Parallel()
+	n := newStream(natsServer(t, t.TempDir(), -1))
+	rules := func(pattern string) *topic.Rules {
+		r, err := topic.NewRules(topic.Rule{Pattern: pattern1(t, pattern), Slow: topic.SlowConflate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first := openAt(t, &Options{NATS: n, Rules: rules("a/*")})
+	openAt(t, &Options{NATS: n, Rules: rules("a/*")}).Close()
+	for want, opts := range map[string]*Options{
+		"they have retain-age 24h0m0s; this one has retain-age 1h0m0s;":                            {RetainAge: time.Hour, Rules: rules("a/*")},
+		"they have rule a/*: slow=conflate; this one has nothing of that;":                         {},
+		"they have rule a/*: slow=conflate; this one has rule b/*: slow=conflate;":                 {Rules: rules("b/*")},
+		"they have max-keys 1000000, rule a/*: slow=conflate; this one has max-keys without limit": {MaxKeys: -1},
+	} {
+		opts.NATS = n
+		if _, err := Open(opts); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	appendText1(t, first, "a/1", "1")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := openAt(t, &Options{NATS: n, RetainAge: time.Hour})
+	defer second.Close()
+	if _, err := Open(&Options{NATS: n, Rules: rules("a/*")}); !errors.Is(err, ErrOptions) {
+		t.Errorf("with what was before: %v", err)
+	}
+}
+
 // A server that is there, but knows nothing of the stream, as one that is cut
 // off from the others, is left for another one: at the beginning, and later.
 func TestServerKnowsNothing(t *testing.T) {

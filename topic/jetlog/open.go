@@ -31,8 +31,8 @@ const (
 // Errors are ErrLocked, ErrVersion, and what the system says of the directory.
 //
 // With Options.NATS the log is in a stream of an external server, and nothing
-// in the data directory. Then errors are ErrUnavailable, ErrVersion, and what
-// the server says.
+// in the data directory. Then errors are ErrUnavailable, ErrVersion, ErrOptions,
+// and what the server says.
 func Open(opts *Options) (l *Log, err error) {
 	o := opts.withDefaults()
 	if o.NATS != nil {

@@ -28,7 +28,8 @@ type Options struct {
 	// or cluster, which several logs on several machines may use at the same
 	// time: what one of them appends, all have. Dir, SyncInterval and Fsync do
 	// not matter then. What follows, up to MaxKeys, must be the same for all of
-	// them: it says what is kept. Nothing is removed while there is no server.
+	// them, else it is ErrOptions: it says what is kept. Nothing is removed
+	// while there is no server.
 	NATS *NATS
 
 	// RetainEvents is how many events each topic keeps. If zero, 100,000; if

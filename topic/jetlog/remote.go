@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -82,7 +81,7 @@ type remote struct {
 	behindSince time.Time // since when the stream ends before what was seen of it; zero if it does not
 }
 
-func newRemote(l *Log, s *stream, subjects string, n NATS, way *line) *remote {
+func newRemote(l *Log, s *stream, subjects string, node uint64, n NATS, way *line) *remote {
 	return &remote{
 		log:       l,
 		stream:    s,
@@ -93,7 +92,7 @@ func newRemote(l *Log, s *stream, subjects string, n NATS, way *line) *remote {
 		line:      way,
 		leaving:   make(chan struct{}),
 		changed:   make(chan struct{}),
-		node:      rand.Uint64(),
+		node:      node,
 		confirmed: time.Now(),
 	}
 }

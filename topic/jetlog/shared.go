@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -30,6 +31,10 @@ func openShared(o *Options) (l *Log, err error) {
 		}
 	}()
 	subjects := "duplex." + n.Stream
+	node := rand.Uint64()
+	if err := tellNodes(c, subjects+nodeSubject, node, o.shared()); err != nil {
+		return nil, err
+	}
 	var s *stream
 	for {
 		asking, cancel := context.WithTimeout(ctx, askPatience)
@@ -44,6 +49,7 @@ func openShared(o *Options) (l *Log, err error) {
 			Metadata: map[string]string{
 				metaVersion: strconv.Itoa(sharedStoreVersion),
 				metaEpochs:  formatEpochs([]epoch{{newEpoch(), 1}}),
+				metaOptions: o.shared(),
 			},
 		})
 		cancel()
@@ -75,7 +81,10 @@ func openShared(o *Options) (l *Log, err error) {
 			l = nil
 		}
 	}()
-	l.remote = newRemote(l, s, subjects, n, way)
+	l.remote = newRemote(l, s, subjects, node, n, way)
+	if err := l.remote.agree(ctx); err != nil {
+		return nil, err
+	}
 	// Before the stream is read: nothing is between.
 	if _, err := c.reads.ChanSubscribe(subjects+newSubject, l.remote.fresh); err != nil {
 		return nil, err
