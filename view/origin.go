@@ -133,7 +133,7 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, origin string) {
 	header.Set("Access-Control-Expose-Headers", "ETag, Link, Preference-Applied, Retry-After")
 	if r.Method == http.MethodOptions {
 		header.Set("Access-Control-Allow-Methods", "DELETE, GET, HEAD, POST, QUERY")
-		header.Set("Access-Control-Allow-Headers", "Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer")
+		header.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer")
 		header.Set("Access-Control-Max-Age", "600") // seconds; a changed list of origins is noticed soon
 	}
 }

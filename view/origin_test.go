@@ -214,7 +214,7 @@ func TestCORSFields(t *testing.T) {
 		"Access-Control-Allow-Origin":      "https://app.example",
 		"Access-Control-Allow-Credentials": "true",
 		"Access-Control-Allow-Methods":     "DELETE, GET, HEAD, POST, QUERY",
-		"Access-Control-Allow-Headers":     "Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer",
+		"Access-Control-Allow-Headers":     "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer",
 	} {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("preflight: %s: %q, want %q", name, got, want)

@@ -15,6 +15,8 @@ export interface Owner {
 
 /** A timer that fires so much later, in ms, was held up by a page that slept or was throttled. */
 const late = 1000;
+/** A stream that takes longer than so many events to begin, begins again. */
+const mostGiven = 10_000;
 /** Milliseconds to answer a check (PROTOCOL.md §15.6). */
 const patience = 2000;
 
@@ -54,6 +56,14 @@ export class Attempt implements Receiver {
     this.#after = this.#owner.cursor;
     this.given?.clear();
     this.stream = this.#open(this.#owner.http, [...this.names], this.#after, this);
+  }
+
+  /** Others have given this event. */
+  gave(id: string): void {
+    if (this.given?.add(id).size! > mostGiven && !this.worked) {
+      this.stream.close();
+      this.#begin();
+    }
   }
 
   message(event: TopicEvent): void {
@@ -98,10 +108,6 @@ export class Attempt implements Receiver {
     if (left > 0) return this.#watch(left);
     // What came while the page slept may still have to be read.
     if (now - this.#due > late) return this.check();
-    this.#dead();
-  }
-
-  #dead(): void {
     this.lost(new DuplexError("silent", "nothing was received for too long"));
   }
 
@@ -111,7 +117,7 @@ export class Attempt implements Receiver {
     this.stream.ping?.();
     this.#due = asked + patience;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => (this.#heard < asked ? this.#dead() : this.#look()), patience);
+    this.#timer = setTimeout(() => (this.#heard < asked ? this.lost(new DuplexError("cut", "no answer to a check")) : this.#look()), patience);
   }
 
   answered(ms: number): void {

@@ -14,7 +14,7 @@ export class Client extends EventTarget {
   #http: Http;
   #connection: Connection;
   #outbox: Outbox;
-  #asleep: () => void;
+  #open = new AbortController();
   #status!: Status;
   #told = false;
 
@@ -31,7 +31,7 @@ export class Client extends EventTarget {
     const changed = (): void => this.#changed();
     this.#connection = options.between?.(own, changed) ?? own(changed);
     this.#outbox = new Outbox(this.#connection, options.outbox ?? 1000, options.store, changed);
-    this.#asleep = onWake((online) => this.#check(online));
+    onWake((online) => this.#check(online), this.#open.signal);
     this.#changed();
   }
 
@@ -87,7 +87,7 @@ export class Client extends EventTarget {
   async history<T = any>(topics: string | readonly string[], { after, limit, signal }: HistoryOptions = {}): Promise<Page<T>> {
     const names = [topics].flat() as string[];
     names.forEach(checkName);
-    return this.#http.page(names, { after, limit }, signal ?? new AbortController().signal);
+    return this.#http.page(names, { after, limit }, signal);
   }
 
   /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
@@ -133,7 +133,7 @@ export class Client extends EventTarget {
 
   /** Ends all subscriptions, and gives up what waits in the outbox, unless a store keeps it. */
   close(): void {
-    this.#asleep();
+    this.#open.abort();
     this.#outbox.close();
     this.#connection.close();
   }

@@ -69,6 +69,7 @@ export class Direct implements Connection, Owner, Shared {
   // Readers.
 
   read(names: readonly string[], after: string, sink: Sink): Feed {
+    if (this.status.state === "closed") throw new DuplexError("closed", "the client is closed");
     const reader = new Reader(this, names, after, sink, false);
     this.#readers.add(reader);
     if (!this.#begun) queueMicrotask(() => this.#begin());
@@ -118,7 +119,7 @@ export class Direct implements Connection, Owner, Shared {
     if (!add.length && !remove.length) return this.#opened();
     if (!current.stream.change) return this.#takeOver([current.transport]);
     for (const name of remove) current.names.delete(name);
-    void current.stream.change([], remove);
+    current.stream.change([], remove).catch(() => {}); // lost says so
     for (const name of add) {
       current.stream.change([name], []).then(
         () => {
@@ -151,7 +152,7 @@ export class Direct implements Connection, Owner, Shared {
       a.given = undefined;
     }
     this.cursor = event.id;
-    for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.given?.add(event.id);
+    for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.gave(event.id);
     if (event.event === "$end") return this.#end(event);
     if (event.topic) for (const reader of this.#readers) reader.event(event);
   }
@@ -166,9 +167,9 @@ export class Direct implements Connection, Owner, Shared {
   #gap(a: Attempt, event: TopicEvent): void {
     const named: string | undefined = event.data.topic;
     const all = [...this.#readers];
-    const signal = { ...event, id: event.id || this.cursor };
     // Over websocket it may pass the events of other subscriptions (PROTOCOL.md §8.6).
-    if (!a.given && (!named || a.names.size === 1)) this.cursor = signal.id;
+    if (!a.given && event.id && (!named || a.names.size === 1)) this.cursor = event.id;
+    const signal = { ...event, id: this.cursor };
     for (const reader of all) {
       if (!reader.synced || (named && !reader.names.includes(named))) continue;
       if (all.length === 1 || (named && reader.names.length === 1)) reader.signal(signal);
@@ -191,8 +192,7 @@ export class Direct implements Connection, Owner, Shared {
   // The choice of a transport.
 
   use(transports: readonly Transport[]): void {
-    const available = (t: Transport) => opens[t] && (t !== "websocket" || (this.http.options.WebSocket ?? (this.http.options.WebSocket !== null && globalThis.WebSocket)));
-    this.#transports = transports.filter(available);
+    this.#transports = transports.filter((t) => opens[t] && (t !== "websocket" || this.http.WebSocket));
     if (!this.#transports.length) throw new TypeError("none of the transports is available here");
     const { transport } = this.#current ?? {};
     if (transport && transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
@@ -264,10 +264,17 @@ export class Direct implements Connection, Owner, Shared {
     if (old?.transport !== transport) this.#lastChange = Date.now();
     const { [transport]: _, ...failed } = this.status.failed;
     remember(this.http.base, transport);
-    this.#set({ state: "connected", transport, failed });
+    this.#set({ state: "connected", transport, version: this.#version(), failed });
     this.#schedule();
     this.#update(0);
     this.#opened();
+  }
+
+  /** Of what browsers have fetched from the server; they do not say it of a WebSocket. */
+  #version(): string | undefined {
+    if (this.#current?.transport === "websocket") return;
+    const fetched = (performance.getEntriesByType?.("resource") ?? []) as PerformanceResourceTiming[];
+    return fetched.filter((e) => e.name.startsWith(this.http.base)).at(-1)?.nextHopProtocol || undefined;
   }
 
   /** None took over. Names that the present stream does not bring may be the reason. */
@@ -344,9 +351,8 @@ export class Direct implements Connection, Owner, Shared {
 
   /** Finds out whose names are refused: those alone are over. */
   async #judge(readers: Reader[]): Promise<void> {
-    const { signal } = new AbortController();
     const judged = readers.map((reader) =>
-      this.http.page(reader.names, { after: "now", limit: 1 }, signal).catch((e) => {
+      this.http.page(reader.names, { after: "now", limit: 1 }).catch((e) => {
         const error = failure(e);
         if (error.retryable) return;
         this.#refused = error;

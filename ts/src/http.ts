@@ -18,7 +18,13 @@ export class Http {
   }
 
   async token(): Promise<string | undefined> {
-    return this.options.getToken ? this.options.getToken() : this.options.token;
+    const { token, getToken } = this.options;
+    return getToken ? getToken() : token;
+  }
+
+  get WebSocket(): Options["WebSocket"] {
+    const { WebSocket = globalThis.WebSocket } = this.options;
+    return WebSocket;
   }
 
   /** Of a topic, a pattern, or several of them. */
@@ -49,7 +55,7 @@ export class Http {
   }
 
   /** Reads on, by GET, or by POST if there are too many names for a URL. */
-  read(names: readonly string[], query: Query, signal: AbortSignal): Promise<Response> {
+  read(names: readonly string[], query: Query, signal?: AbortSignal): Promise<Response> {
     query = { ...query, member: this.options.member };
     const url = this.url(names, query);
     if (names.length === 1 || url.length < longestQuery) return this.request(url, { signal });
@@ -61,12 +67,12 @@ export class Http {
     });
   }
 
-  async page(names: readonly string[], query: Query, signal: AbortSignal): Promise<Page> {
+  async page(names: readonly string[], query: Query, signal?: AbortSignal): Promise<Page> {
     return parsePage(await this.read(names, { as: "poll", ...query }, signal), signal);
   }
 }
 
-export async function parsePage(response: Response, signal: AbortSignal): Promise<Page> {
+export async function parsePage(response: Response, signal?: AbortSignal): Promise<Page> {
   try {
     const page = await response.json();
     if (!Array.isArray(page.events)) throw new TypeError("this is no page of events");

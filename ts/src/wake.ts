@@ -1,14 +1,8 @@
-/** Calls when a page, or the device under it, comes back (PROTOCOL.md §15.6). Returns how to stop it. */
-export function onWake(woken: (online: boolean) => void): () => void {
-  const here = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener" | "document">>;
-  const online = () => woken(true);
-  const shown = () => here.document?.visibilityState !== "hidden" && woken(false);
-  here.addEventListener?.("online", online);
-  here.addEventListener?.("pageshow", shown);
-  here.document?.addEventListener("visibilitychange", shown);
-  return () => {
-    here.removeEventListener?.("online", online);
-    here.removeEventListener?.("pageshow", shown);
-    here.document?.removeEventListener("visibilitychange", shown);
-  };
+/** Calls when a page, or the device under it, comes back (PROTOCOL.md §15.6). */
+export function onWake(woken: (online: boolean) => void, signal: AbortSignal): void {
+  const { document } = globalThis as { document?: Document };
+  const shown = () => document?.visibilityState !== "hidden" && woken(false);
+  globalThis.addEventListener?.("online", () => woken(true), { signal });
+  globalThis.addEventListener?.("pageshow", shown, { signal });
+  document?.addEventListener("visibilitychange", shown, { signal });
 }

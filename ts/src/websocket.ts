@@ -13,7 +13,6 @@ export function websocket(http: Http, names: readonly string[], after: string, t
   let socket: WebSocket | undefined;
   let over = false;
   let refs = 0;
-  let asked = 0;
 
   const lost = (error: DuplexError) => {
     for (const answer of answers.values()) answer.failed(error);
@@ -22,16 +21,18 @@ export function websocket(http: Http, names: readonly string[], after: string, t
     over = true;
   };
 
-  const say = (op: string): Promise<string> => {
-    if (socket?.readyState !== 1) return Promise.reject(new DuplexError("unreachable", "not connected"));
-    const ref = ++refs;
-    socket.send(`{"ref":${ref},${op}}`);
-    return new Promise((done, failed) => answers.set(ref, { done, failed }));
-  };
+  /** `data` is JSON already, which has to stay as it is. */
+  const say = (op: object, data?: string): Promise<string> =>
+    new Promise((done, failed) => {
+      if (socket?.readyState !== 1) return failed(new DuplexError("unreachable", "not connected"));
+      answers.set(++refs, { done, failed });
+      const text = JSON.stringify({ ref: refs, ...op });
+      socket.send(data ? `${text.slice(0, -1)},"data":${data}}` : text);
+    });
 
   const ping = () => {
-    asked = Date.now();
-    say(`"op":"ping"`).then(
+    const asked = Date.now();
+    say({ op: "ping" }).then(
       () => over || to.answered(Date.now() - asked),
       () => {}, // lost says so
     );
@@ -51,7 +52,7 @@ export function websocket(http: Http, names: readonly string[], after: string, t
     const token = await http.token();
     if (over) return;
     const url = http.url(names, { after, member: http.options.member }).replace(/^http/, "ws");
-    socket = new (http.options.WebSocket ?? WebSocket)(url, token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
+    socket = new http.WebSocket!(url, token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
     socket.onopen = () => {
       if (socket!.protocol === "duplex.v1") ping();
       else socket!.close(), lost(new DuplexError("no-duplex", "the server does not speak duplex.v1"));
@@ -80,13 +81,10 @@ export function websocket(http: Http, names: readonly string[], after: string, t
       lost(new DuplexError("cut", "the transport was left"));
     },
     async change(add, remove) {
-      for (const name of remove) say(`"op":"unsubscribe","topic":${JSON.stringify(name)}`).catch(() => {});
-      await Promise.all(add.map((name) => say(`"op":"subscribe","topic":${JSON.stringify(name)}`)));
+      const all = (op: string, names: readonly string[]) => names.map((topic) => say({ op, topic }));
+      await Promise.all([...all("unsubscribe", remove), ...all("subscribe", add)]);
     },
-    publish({ topic, data, event, media, key }: Publication) {
-      const value = media === "application/json" ? data : JSON.stringify(data);
-      const type = event ? `"event":${JSON.stringify(event)},` : "";
-      return say(`"op":"publish","topic":${JSON.stringify(topic)},${type}"key":${JSON.stringify(key)},"data":${value}`);
-    },
+    publish: ({ topic, data, event, media, key }: Publication) =>
+      say({ op: "publish", topic, event, key }, media === "application/json" ? (data as string) : JSON.stringify(data)),
   };
 }

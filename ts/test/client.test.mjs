@@ -133,6 +133,20 @@ test("a refused topic ends only its own subscription", async (t) => {
   }
 });
 
+test("a thousand topics", async (t) => {
+  const server = await serve(t);
+  for (const transport of all) {
+    const client = new Duplex(server.url, { transports: [transport] });
+    const take = collect();
+    const names = Array.from({ length: 1000 }, (_, i) => `many/${transport}/${i}`);
+    await client.subscribe(names, take).ready;
+    const ids = [await client.publish(names[0], 1), await client.publish(names[999], 2)];
+    await until(transport, () => take.events.length === 2);
+    assert.deepEqual(take.ids(), ids);
+    client.close();
+  }
+});
+
 test("presence", async (t) => {
   const server = await serve(t, "--presence", "room/*", "--presence-grace", "100ms");
   const watcher = new Duplex(server.url);
