@@ -148,12 +148,12 @@ func (c *Config) withDefaults() Config {
 	return d
 }
 
-// rules are those of the topics: the last ones are our own.
+// rules are those of the topics, with our own.
 func (c *Config) rules() []topic.Rule {
 	if len(c.Presence) == 0 {
 		return c.Rules
 	}
-	return append(slices.Clone(c.Rules), presence.Rule())
+	return presence.Rules(c.Rules)
 }
 
 // hosts are those that AllowHosts and AllowOrigins name, and those of

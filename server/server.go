@@ -76,18 +76,20 @@ func New(config *Config) (server *Server, err error) {
 	if s.log, err = openLog(c, rules); err != nil {
 		return nil, err
 	}
+	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime})
 	if len(c.Presence) > 0 {
-		s.presence, err = presence.New(s.log, &presence.Options{
+		s.presence, err = presence.New(s.hub, &presence.Options{
 			Patterns:   c.Presence,
 			Grace:      c.PresenceGrace,
 			MaxMembers: c.MaxMembers,
+			Shared:     c.NATS != nil,
 			Logger:     c.Logger,
 		})
 		if err != nil {
+			s.hub.Close()
 			return nil, errors.Join(err, s.log.Close())
 		}
 	}
-	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime})
 	s.view, err = view.New(s.hub, &view.Options{
 		MaxEventBytes:    c.MaxEventBytes,
 		MaxBodyBytes:     c.MaxBodyBytes,

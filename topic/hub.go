@@ -53,6 +53,8 @@ type Hub struct {
 	rates     rates
 	_         [64]byte
 
+	observation observation
+
 	countMu sync.Mutex
 	counts  map[string]int // literal subscriptions by topic; guarded by countMu
 
@@ -97,9 +99,12 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 	for range o.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}
+	h.observation.mu.Lock()
 	h.tail.mu.Lock() // until the end is known, nothing is pushed
 	h.tail.end = log.Watch(h.appended)
+	h.observation.end = h.tail.end
 	h.tail.mu.Unlock()
+	h.observation.mu.Unlock()
 	for _, s := range h.shards {
 		h.running.Go(s.run)
 	}
@@ -116,6 +121,7 @@ func (h *Hub) appended(entries []*Entry) {
 	}
 	h.published.Add(uint64(len(entries)))
 	h.rates.add(entries)
+	h.observation.tell(entries)
 	h.tail.push(entries)
 	for _, s := range h.shards {
 		if s.active.Load() {

@@ -157,7 +157,7 @@ func (o *ops) subscribe(op op) *Problem {
 		return newProblem("too-many-subscriptions", "This connection has "+strconv.Itoa(len(o.names))+" subscriptions already.")
 	}
 	patterns := []topic.Pattern{pattern}
-	if problem := s.handler.checkPresence(patterns); problem != nil {
+	if problem := s.handler.checkPresence(context.Background(), patterns); problem != nil {
 		return problem
 	}
 	start, err := s.handler.start(context.Background(), patterns, "", op.after)

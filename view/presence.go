@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/presence"
@@ -55,16 +56,29 @@ func parseMember(query url.Values) (string, *Problem) {
 	return name, nil
 }
 
-// checkPresence refuses to read who is on a topic if that is not recorded.
-func (h *Handler) checkPresence(patterns []topic.Pattern) *Problem {
+// checkPresence refuses to read who is on a topic if that is not recorded, or
+// not known in time.
+func (h *Handler) checkPresence(ctx context.Context, patterns []topic.Pattern) *Problem {
 	for _, p := range patterns {
 		of, ok := presence.Of(p.String())
-		if ok && (h.opts.Presence == nil || p.Literal() && !h.opts.Presence.Records(of)) {
+		if !ok {
+			continue
+		}
+		if h.opts.Presence == nil || p.Literal() && !h.opts.Presence.Records(of) {
 			return newProblem("presence-off", "--presence PATTERN has it recorded")
+		}
+		ctx, cancel := context.WithTimeout(ctx, presencePatience)
+		defer cancel()
+		if h.opts.Presence.Ready(ctx) != nil {
+			return newProblem("unavailable", "The other servers have not told yet who is there.")
 		}
 	}
 	return nil
 }
+
+// presencePatience is more than a server takes to notice that those who could
+// tell it who is there are gone.
+const presencePatience = 12 * time.Second
 
 // after is Hub.After, which does not know what of joins and leaves is lost.
 func (h *Handler) after(ctx context.Context, patterns []topic.Pattern, cursor string) (topic.Start, error) {

@@ -18,7 +18,7 @@ import (
 // attendedBubble is a bubble where the members of room/* are recorded.
 func attendedBubble(t *testing.T, opts *Options, recording *presence.Options, f func(t *testing.T, s *site)) {
 	t.Helper()
-	rules, err := topic.NewRules(presence.Rule())
+	rules, err := topic.NewRules(presence.Rules(nil)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func attendedBubble(t *testing.T, opts *Options, recording *presence.Options, f 
 			o = *recording
 		}
 		o.Patterns = []topic.Pattern{mustPattern(t, "room/*")}
-		r, err := presence.New(s.hub.Log(), &o)
+		r, err := presence.New(s.hub, &o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,9 +349,8 @@ func TestPresenceAfterARestart(t *testing.T) {
 		synctest.Wait()
 		cursor := s.hub.Now().Cursor.String() // 1
 		end := s.publish("other", "2")
-		log := s.hub.Log()
 		s.opts.Presence.Close() // and nobody tells that ada has left
-		r, err := presence.New(log, &presence.Options{Patterns: []topic.Pattern{mustPattern(t, "room/*")}})
+		r, err := presence.New(s.hub, &presence.Options{Patterns: []topic.Pattern{mustPattern(t, "room/*")}})
 		if err != nil {
 			t.Fatal(err)
 		}

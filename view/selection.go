@@ -94,7 +94,7 @@ func (h *Handler) parseReading(r *http.Request, t target, body url.Values) (*rea
 	if len(rd.patterns) == 0 && body != nil {
 		return nil, newProblem("bad-parameter", "there is no topic")
 	}
-	if problem = h.checkPresence(rd.patterns); problem != nil {
+	if problem = h.checkPresence(r.Context(), rd.patterns); problem != nil {
 		return nil, problem
 	}
 	if rd.member, problem = parseMember(query); problem != nil {

@@ -2,8 +2,10 @@ package presence
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
@@ -12,7 +14,7 @@ import (
 // TypePresence is the type of the events that tell of joins and leaves.
 const TypePresence = "presence"
 
-// run announces changes, and sees to the ends of graces.
+// run announces changes, and sees to what comes with time.
 func (r *Recorder) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -23,11 +25,12 @@ func (r *Recorder) run() {
 		case <-r.ctx.Done():
 			return
 		}
-		for due := r.due(time.Now()); len(due) > 0; due = due[1:] {
-			if !r.announce(due[0]) {
-				r.postpone(due[1:])
-				break
-			}
+		r.letGo(time.Now())
+		if r.shared {
+			r.attend(time.Now())
+		}
+		if r.isReady() {
+			r.announce(r.ctx, r.takeDue(time.Now()))
 		}
 		if wait, ok := r.wait(time.Now()); ok {
 			timer.Reset(wait)
@@ -35,8 +38,8 @@ func (r *Recorder) run() {
 	}
 }
 
-// due ends the graces that are over, and returns the topics to announce now.
-func (r *Recorder) due(now time.Time) []*attendance {
+// letGo ends the graces that are over.
+func (r *Recorder) letGo(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for e := r.away.Front(); e != nil && e.Value.(*member).until <= now.UnixNano(); e = r.away.Front() {
@@ -44,11 +47,61 @@ func (r *Recorder) due(now time.Time) []*attendance {
 		m.away = nil
 		r.change(m)
 	}
-	if len(r.changed) == 0 || now.Before(r.next) {
+}
+
+// change notes a member of whom there may be something to announce. mu is held.
+func (r *Recorder) change(m *member) {
+	if m.changed {
+		return
+	}
+	if !r.differs(m) {
+		r.tidy(m)
+		return
+	}
+	m.changed = true
+	t := m.topic
+	if t.changed = append(t.changed, m); len(t.changed) == 1 && t.until == 0 {
+		r.due = append(r.due, t)
+		r.rouse()
+	}
+}
+
+// differs reports whether the log does not say of a member what is so. That
+// nobody holds one who is announced may be for another node to tell. mu is held.
+func (r *Recorder) differs(m *member) bool {
+	here := m.present()
+	return here != r.holds(r.nodes.self.slot, m) || here && !m.announced || m.holder == 0 && m.announced
+}
+
+func (r *Recorder) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeDue returns the topics to announce now. They cool from now on.
+func (r *Recorder) takeDue(now time.Time) (due []*attendance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.cooling) > 0 && r.cooling[0].until <= now.UnixNano() {
+		t := r.cooling[0]
+		r.cooling = r.cooling[1:]
+		t.until = 0
+		if len(t.changed) > 0 {
+			r.due = append(r.due, t)
+		} else {
+			r.tidyTopic(t)
+		}
+	}
+	if now.Before(r.retry) {
 		return nil
 	}
-	due := r.changed
-	r.changed, r.next = nil, now.Add(interval)
+	due, r.due = r.due, nil
+	for _, t := range due {
+		t.until = now.Add(interval).UnixNano()
+	}
+	r.cooling = append(r.cooling, due...)
 	return due
 }
 
@@ -56,115 +109,158 @@ func (r *Recorder) due(now time.Time) []*attendance {
 func (r *Recorder) wait(now time.Time) (wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.away.Front(); e != nil {
-		wait, ok = time.Unix(0, e.Value.(*member).until).Sub(now), true
-	}
-	if len(r.changed) > 0 {
-		if next := r.next.Sub(now); !ok || next < wait {
-			wait, ok = next, true
+	until := func(d time.Duration) {
+		if !ok || d < wait {
+			wait, ok = d, true
 		}
+	}
+	if e := r.away.Front(); e != nil {
+		until(time.Unix(0, e.Value.(*member).until).Sub(now))
+	}
+	if r.isReady() {
+		if len(r.cooling) > 0 {
+			until(time.Unix(0, r.cooling[0].until).Sub(now))
+		}
+		if len(r.due) > 0 {
+			until(r.retry.Sub(now))
+		}
+	}
+	if r.shared {
+		r.nodes.until(r.stay(), func(t time.Time) { until(t.Sub(now)) })
 	}
 	return max(wait, 0), ok
 }
 
-// postpone is for topics that are announced with the next turn.
-func (r *Recorder) postpone(topics []*attendance) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.changed = append(r.changed, topics...)
-}
-
-// An announcement is an event in the making.
+// An announcement is an event in the making. Only those who read the log with
+// this one are told of takes and frees.
 type announcement struct {
 	topic         *attendance
 	joins, leaves []*member
+	takes, frees  []*member
+	seen          topic.ID // up to where the log was known
+	node          string   // that tells it; "" if there is no other
 }
 
-// announce tells of all that has changed on a topic, in as many events as that
-// takes. It reports false if the log has not taken them, and tries again later.
-func (r *Recorder) announce(t *attendance) (announced bool) {
+// collect makes of what has changed on a topic what is to be announced.
+func (r *Recorder) collect(t *attendance) announcement {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	defer r.tidy(t)
+	a := announcement{topic: t, seen: *r.seen.Load()}
+	if r.shared {
+		a.node = r.nodes.self.name
+	}
 	changed := t.changed
 	t.changed = nil
 	for _, m := range changed {
-		m.changed = false
+		here, held := m.present(), r.holds(r.nodes.self.slot, m)
+		switch {
+		case here && !m.announced:
+			a.joins = append(a.joins, m)
+		case here && !held:
+			a.takes = append(a.takes, m)
+		case here && held: // it has come back
+			m.changed = false
+		case m.announced && (m.holder == 0 || held && len(r.others[m]) == 0):
+			a.leaves = append(a.leaves, m)
+		case held:
+			a.frees = append(a.frees, m)
+		default: // it came and went, and nobody was told
+			m.changed = false
+			r.tidy(m)
+		}
 	}
-	for len(changed) > 0 {
-		a := announcement{topic: t}
-		for len(changed) > 0 && len(a.joins)+len(a.leaves) < maxChanges {
-			m := changed[0]
-			changed = changed[1:]
-			switch {
-			case m.present() && !m.announced:
-				a.joins = append(a.joins, m)
-			case !m.present() && m.announced:
-				a.leaves = append(a.leaves, m)
-			case !m.present():
-				r.forget(m) // it came and went, and nobody was told
-			}
+	return a
+}
+
+// announce tells of all that has changed on the topics. What the log does not
+// take is tried again later.
+func (r *Recorder) announce(ctx context.Context, due []*attendance) {
+	if len(due) == 0 {
+		return
+	}
+	var quiet []announcement
+	var appends sync.WaitGroup
+	var failed failure
+	places := make(chan struct{}, appendsAtOnce)
+	for _, t := range due {
+		a := r.collect(t)
+		if len(a.takes)+len(a.frees) > 0 {
+			quiet = append(quiet, a)
 		}
 		if len(a.joins)+len(a.leaves) == 0 {
-			return true
+			continue
 		}
-		if err := r.append(&a); err != nil {
-			for _, m := range append(append(a.joins, a.leaves...), changed...) {
-				r.change(m)
-			}
-			r.next = time.Now().Add(retryAfter)
-			if r.ctx.Err() == nil && !errors.Is(err, topic.ErrClosed) {
-				r.logger.Error("presence is not announced", "topic", t.topic, "error", err)
-			}
-			return false
-		}
-		a.apply(r)
+		places <- struct{}{}
+		appends.Go(func() { // joined below
+			defer func() { <-places }()
+			failed.note(r.publish(ctx, a))
+			r.settle(a.joins, a.leaves)
+		})
 	}
-	return true
-}
-
-// append appends the event. mu is held, but for the time that the log takes.
-func (r *Recorder) append(a *announcement) error {
-	a.topic.before = r.log.End()
-	r.mu.Unlock()
-	draft := topic.Draft{Type: TypePresence, Media: "application/json", Kind: topic.JSON, Data: a.data()}
-	_, err := r.log.Append(r.ctx, Prefix+a.topic.topic, []topic.Draft{draft}, topic.Key{})
+	appends.Wait()
+	if len(quiet) > 0 {
+		failed.note(r.tellNodes(ctx, quiet))
+		for _, a := range quiet {
+			r.settle(a.takes, a.frees)
+		}
+	}
+	if failed.err == nil {
+		return
+	}
 	r.mu.Lock()
-	a.topic.before = topic.ID{}
-	return err
+	r.retry = time.Now().Add(retryAfter)
+	r.mu.Unlock()
+	if r.ctx.Err() == nil && !errors.Is(failed.err, topic.ErrClosed) {
+		r.logger.Error("presence is not announced", "topics", failed.times, "error", failed.err)
+	}
 }
 
-// apply puts into the table what the event has told. Meanwhile some may have
-// gone, who are then among those that have changed, or come back.
-func (a *announcement) apply(r *Recorder) {
-	for _, m := range a.joins {
-		m.announced = true
+// failure is the first of several errors. That the log was overtaken is none: then
+// what is to be told may be another thing now.
+type failure struct {
+	mu    sync.Mutex
+	err   error
+	times int
+}
+
+func (f *failure) note(err error) {
+	if err == nil || errors.Is(err, topic.ErrUnseen) {
+		return
 	}
-	for _, m := range a.leaves {
-		m.announced = false
-		if m.present() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.times++
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+// settle is for members of whom the log was told, or not: what it says of them
+// now may not be so, still or again. mu is not held.
+func (r *Recorder) settle(lists ...[]*member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, list := range lists {
+		for _, m := range list {
+			m.changed = false
 			r.change(m)
-		} else {
-			r.forget(m)
 		}
 	}
-	a.topic.announced += len(a.joins) - len(a.leaves)
 }
 
-// forget removes a member that is not there, unless it is to be looked at
-// again. mu is held.
-func (r *Recorder) forget(m *member) {
-	if !m.changed {
-		m.topic.members.remove(m.name)
-		r.members--
+// publish appends joins and leaves, in as many events as that takes, if nobody
+// else has told of the topic meanwhile.
+func (r *Recorder) publish(ctx context.Context, a announcement) error {
+	for seen := a.seen; len(a.joins)+len(a.leaves) > 0; {
+		joins := a.joins[:min(len(a.joins), maxChanges)]
+		leaves := a.leaves[:min(len(a.leaves), maxChanges-len(joins))]
+		id, err := r.append(ctx, Prefix+a.topic.topic, a.data(joins, leaves), seen)
+		if err != nil {
+			return err
+		}
+		a.joins, a.leaves, seen = a.joins[len(joins):], a.leaves[len(leaves):], id
 	}
-}
-
-// tidy removes a table that is empty. mu is held.
-func (r *Recorder) tidy(t *attendance) {
-	if t.members.empty() {
-		delete(r.topics, t.topic)
-	}
+	return nil
 }
 
 // A Member is one as clients are told of it.
@@ -173,8 +269,14 @@ type Member struct {
 	Verified bool   `json:"verified"` // by a token; nobody is so far
 }
 
-// data is the data of the event.
-func (a *announcement) data() []byte {
+// told is the data of an event.
+type told struct {
+	Joins  []Member `json:"joins"`
+	Leaves []Member `json:"leaves"`
+	Node   string   `json:"node,omitempty"` // whose members they are
+}
+
+func (a *announcement) data(joins, leaves []*member) []byte {
 	list := func(members []*member) []Member {
 		l := make([]Member, len(members))
 		for i, m := range members {
@@ -182,15 +284,16 @@ func (a *announcement) data() []byte {
 		}
 		return l
 	}
+	return encode(told{Joins: list(joins), Leaves: list(leaves), Node: a.node})
+}
+
+// encode gives JSON without escapes that it does not need.
+func encode(v any) []byte {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(struct {
-		Joins  []Member `json:"joins"`
-		Leaves []Member `json:"leaves"`
-	}{list(a.joins), list(a.leaves)})
-	if err != nil {
-		panic(err) // it gets strings only
+	if err := encoder.Encode(v); err != nil {
+		panic(err) // it gets strings and numbers only
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

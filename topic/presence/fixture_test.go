@@ -3,10 +3,12 @@ package presence
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +22,7 @@ import (
 type house struct {
 	*Recorder
 	topic.Log
+	hub   *topic.Hub
 	t     *testing.T
 	began time.Time
 
@@ -31,27 +34,42 @@ type house struct {
 func bubble(t *testing.T, opts *Options, wrap func(topic.Log) topic.Log, f func(t *testing.T, h *house)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &house{Log: memlog.Open(nil), t: t, began: time.Now()}
-		h.Watch(h.note)
+		h := &house{t: t, began: time.Now()}
+		h.Log = &watched{memlog.Open(nil), h.note}
 		if wrap != nil {
 			h.Log = wrap(h.Log)
 		}
+		h.hub = topic.NewHub(h.Log, nil)
 		var o Options
 		if opts != nil {
 			o = *opts
 		}
 		o.Patterns = []topic.Pattern{pattern(t, "room/*")}
 		var err error
-		if h.Recorder, err = New(h.Log, &o); err != nil {
+		if h.Recorder, err = New(h.hub, &o); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
 			h.Recorder.Close()
+			h.hub.Close()
 			if err := h.Log.Close(); err != nil {
 				t.Error(err)
 			}
 		})
 		f(t, h)
+	})
+}
+
+// watched is a log that tells what it tells its watcher to another one before.
+type watched struct {
+	topic.Log
+	note func([]*topic.Entry)
+}
+
+func (w *watched) Watch(f func([]*topic.Entry)) topic.ID {
+	return w.Log.Watch(func(entries []*topic.Entry) {
+		w.note(entries)
+		f(entries)
 	})
 }
 
@@ -146,17 +164,24 @@ func (h *house) wantMembers(name string, members ...string) {
 // wantEmpty wants nothing to be left of anybody.
 func (r *Recorder) wantEmpty(t *testing.T) {
 	t.Helper()
+	left := 0 // but for those that cool
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.topics) > 0 || r.members > 0 || r.away.Len() > 0 || len(r.changed) > 0 {
-		t.Errorf("left: %d topics, %d members, %d in their grace, %d to announce", len(r.topics), r.members, r.away.Len(), len(r.changed))
+	for _, t := range r.topics {
+		if t.until == 0 || !t.members.empty() {
+			left++
+		}
+	}
+	if left > 0 || r.members > 0 || r.away.Len() > 0 || len(r.due) > 0 || len(r.others) > 0 {
+		t.Errorf("left: %d topics, %d members, %d in their grace, %d to announce", left, r.members, r.away.Len(), len(r.due))
 	}
 }
 
 // A gate is a log whose appends wait, or fail.
 type gate struct {
 	topic.Log
-	pass chan error // what each append is told first
+	pass    chan error // what each append is told first
+	refuses atomic.Bool
 }
 
 // of puts the gate before a log, in the log's bubble.
@@ -166,6 +191,9 @@ func (g *gate) of(log topic.Log) topic.Log {
 }
 
 func (g *gate) Append(ctx context.Context, name string, drafts []topic.Draft, key topic.Key) (topic.ID, error) {
+	if g.refuses.Load() {
+		return topic.ID{}, errors.New("the disk is full")
+	}
 	select {
 	case err := <-g.pass:
 		if err != nil {
@@ -175,4 +203,22 @@ func (g *gate) Append(ctx context.Context, name string, drafts []topic.Draft, ke
 		return topic.ID{}, context.Cause(ctx)
 	}
 	return g.Log.Append(ctx, name, drafts, key)
+}
+
+// A journal keeps what is logged while the test reads it.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }

@@ -12,11 +12,16 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
-// beginnings is the topic of an event for each recorder that began.
+// beginnings is the topic of an event for each recorder that began, of those
+// that have the log to themselves.
 const beginnings = "$presence"
 
 // Prefix and the name of a topic make the topic of its joins and leaves.
 const Prefix = "$presence/"
+
+// nodesPrefix and the name of a node make the topic of what it tells the others
+// (PROTOCOL.md §14.5).
+const nodesPrefix = "$nodes/"
 
 const (
 	// MaxMemberBytes bounds the name of a member.
@@ -61,14 +66,23 @@ var ErrTooManyMembers = errors.New("presence: too many members")
 // makeName names a connection. It is another one each time, on any server.
 func makeName() string { return own + rand.Text()[:15] } // 75 random bits
 
-// Rule is how the topics of joins and leaves are kept: so long that a client
-// may be away for a while, and no longer, because the table has it all.
-func Rule() topic.Rule {
-	pattern, err := topic.ParsePattern(Prefix + "**")
+// Rules are the rules of the others and those of presence. Joins and leaves are
+// kept so long that a client may be away for a while, and no longer, because the
+// table has it all; unless one of the others says otherwise. Of what a node
+// tells the others, the last is kept, so that it is known for as long as it lives.
+func Rules(others []topic.Rule) []topic.Rule {
+	rules := []topic.Rule{{Pattern: mustPattern(nodesPrefix + "*"), RetainEvents: new(1), RetainAge: time.Minute}}
+	rules = append(rules, others...)
+	return append(rules, topic.Rule{Pattern: mustPattern(Prefix + "**"), RetainEvents: new(1000), RetainAge: 10 * time.Minute})
+}
+
+// mustPattern parses a constant.
+func mustPattern(text string) topic.Pattern {
+	pattern, err := topic.ParsePattern(text)
 	if err != nil {
-		panic(err) // it is a constant
+		panic(err)
 	}
-	return topic.Rule{Pattern: pattern, RetainEvents: new(1000), RetainAge: 10 * time.Minute}
+	return pattern
 }
 
 // checkPatterns refuses those that no topic can have which is published to.

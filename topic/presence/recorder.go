@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
@@ -20,8 +21,12 @@ type Options struct {
 	// has gone. If zero, DefaultGrace; if negative, it leaves at once.
 	Grace time.Duration
 	// MaxMembers bounds the members of all topics together; who is on two
-	// topics is two. If zero, DefaultMaxMembers; if negative, no limit.
+	// topics is two. Beyond it nobody joins here; those whom other nodes hold
+	// count. If zero, DefaultMaxMembers; if negative, no limit.
 	MaxMembers int
+	// Shared says that other nodes append to the log, too, whose members are
+	// those of one table. All of them must be configured alike.
+	Shared bool
 	// Logger is told when the log does not take what is to be announced. If
 	// nil, silent.
 	Logger *slog.Logger
@@ -31,64 +36,54 @@ const (
 	DefaultGrace      = 5 * time.Second
 	DefaultMaxMembers = 1_000_000
 
-	// interval lies between two announcements.
+	// interval lies between two announcements of a topic.
 	interval = 100 * time.Millisecond
 	// retryAfter lies between two attempts while the log takes nothing.
 	retryAfter = time.Second
 	// maxChanges bounds the joins and leaves of one event.
 	maxChanges = 1000
+	// appendsAtOnce bounds the announcements that are on their way.
+	appendsAtOnce = 32
+	// patience bounds what New and Close wait for the log.
+	patience = 5 * time.Second
 )
 
 // A Recorder records who is on the topics of some patterns. A nil *Recorder
 // records nothing. Its methods may be called at the same time.
 type Recorder struct {
+	hub        *topic.Hub
 	log        topic.Log
-	began      topic.ID // the end of the log when nobody was on any topic
 	patterns   []topic.Pattern
 	grace      time.Duration
 	maxMembers int
+	shared     bool
 	logger     *slog.Logger
 
-	mu      sync.Mutex
-	topics  map[string]*attendance // those with members; guarded by mu
-	members int                    // of all topics; guarded by mu
-	away    list.List              // of *member: those in their grace, by its end; guarded by mu
-	changed []*attendance          // those with something to announce; guarded by mu
-	next    time.Time              // not before then; guarded by mu
+	// seen is up to where the log is in the table. It is written with mu held if
+	// that has changed the table.
+	seen atomic.Pointer[topic.ID]
 
+	mu      sync.Mutex
+	table                 // guarded by mu
+	away    list.List     // of *member: those in their grace, by its end; guarded by mu
+	due     []*attendance // those with something to announce; guarded by mu
+	cooling []*attendance // those that were announced within the interval, by when it ends; guarded by mu
+	retry   time.Time     // nothing is announced before; guarded by mu
+	nodes   nodes         // guarded by mu
+	began   topic.ID      // the end of the log when nobody was on any topic; guarded by mu
+
+	ready   chan struct{} // closed when the table is whole
 	wake    chan struct{} // capacity 1: there may be something to do
 	ctx     context.Context
 	stop    context.CancelFunc
 	running sync.WaitGroup
+	once    sync.Once
 }
 
-// attendance is the table of one topic. Its recorder's mu guards it.
-type attendance struct {
-	topic     string
-	members   roll
-	announced int       // how many of them are
-	changed   []*member // each once
-	// before is the log's end before an append that is in progress; else zero.
-	before topic.ID
-}
-
-// member is one on one topic. Its recorder's mu guards it, but for the names.
-type member struct {
-	name        string
-	topic       *attendance
-	away        *list.Element // nil unless it is in its grace
-	until       int64         // the end of its grace; Unix nanoseconds
-	connections int32         // that it holds
-	announced   bool          // as an event has told
-	changed     bool          // it is in the topic's list of those
-}
-
-// present reports whether the member is to be told of as being there.
-func (m *member) present() bool { return m.connections > 0 || m.away != nil }
-
-// New starts a recorder that appends to the log. Close must be called, before
-// the log's. An error says what is wrong with the options.
-func New(log topic.Log, opts *Options) (*Recorder, error) {
+// New starts a recorder that appends to the hub's log, and is the hub's
+// observer. Close must be called, before the hub's. An error says what is wrong
+// with the options.
+func New(hub *topic.Hub, opts *Options) (*Recorder, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
@@ -106,10 +101,18 @@ func New(log topic.Log, opts *Options) (*Recorder, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Recorder{
-		log: log, began: begin(log, o.Logger), patterns: slices.Clone(o.Patterns), grace: max(o.Grace, 0), maxMembers: o.MaxMembers, logger: o.Logger,
-		topics: make(map[string]*attendance), wake: make(chan struct{}, 1),
+		hub: hub, log: hub.Log(), patterns: slices.Clone(o.Patterns), grace: max(o.Grace, 0), maxMembers: o.MaxMembers, shared: o.Shared, logger: o.Logger,
+		table: newTable(), ready: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
+	r.nodes.begin()
 	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.mu.Lock() // until the end is known, nothing is seen
+	r.seen.Store(new(hub.Observe(r.observe)))
+	r.mu.Unlock()
+	if !r.shared {
+		r.began = r.begin()
+		close(r.ready)
+	}
 	r.running.Go(r.run) // Ends, and is joined, by Close.
 	return r, nil
 }
@@ -117,25 +120,82 @@ func New(log topic.Log, opts *Options) (*Recorder, error) {
 // begin returns a place in the log that lies after all cursors from before: the
 // end may be one of them. If the log takes no event now, it is the end: then who
 // has that cursor is not told of a gap.
-func begin(log topic.Log, logger *slog.Logger) topic.ID {
-	end := log.End()
+func (r *Recorder) begin() topic.ID {
+	end := r.log.End()
 	if end.Seq == 0 {
 		return end // nobody was ever announced
 	}
-	draft := topic.Draft{Type: TypePresence, Media: "application/json", Kind: topic.JSON, Data: []byte(`{"began":true}`)}
-	id, err := log.Append(context.Background(), beginnings, []topic.Draft{draft}, topic.Key{})
+	ctx, cancel := context.WithTimeout(r.ctx, patience)
+	defer cancel()
+	id, err := r.append(ctx, beginnings, []byte(`{"began":true}`), topic.ID{})
 	if err != nil {
-		logger.Error("the beginning of presence is not in the log", "error", err)
+		r.logger.Error("the beginning of presence is not in the log", "error", err)
 		return end
 	}
 	return id
 }
 
-// Close stops the announcements. What is not announced yet is not.
+// append appends an event. Seen, unless zero, is up to where its topic is known.
+// The log may not look at the context: then what it does goes on alone, and ends
+// at the latest when it is closed.
+func (r *Recorder) append(ctx context.Context, name string, data []byte, seen topic.ID) (topic.ID, error) {
+	type outcome struct {
+		id  topic.ID
+		err error
+	}
+	appended := make(chan outcome, 1)
+	go func() {
+		draft := topic.Draft{Type: TypePresence, Media: "application/json", Kind: topic.JSON, Data: data}
+		id, err := r.log.Append(ctx, name, []topic.Draft{draft}, topic.Key{Seen: seen})
+		appended <- outcome{id, err}
+	}()
+	select {
+	case o := <-appended:
+		return o.id, o.err
+	case <-ctx.Done():
+		return topic.ID{}, context.Cause(ctx)
+	}
+}
+
+// Close stops the announcements. What is not announced yet is not; but other
+// nodes are told that this one has gone.
 func (r *Recorder) Close() {
-	if r != nil {
+	if r == nil {
+		return
+	}
+	r.once.Do(func() {
 		r.stop()
 		r.running.Wait()
+		if r.shared {
+			r.takeLeave()
+		}
+		r.hub.Observe(nil)
+	})
+}
+
+// Ready waits until the recorder knows all members, which takes it a moment if
+// other nodes have some: until then neither Lost nor Snapshot can tell. The error
+// is the context's cause.
+func (r *Recorder) Ready(ctx context.Context) error {
+	select {
+	case <-r.ready:
+		return nil
+	default:
+	}
+	select {
+	case <-r.ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (r *Recorder) isReady() bool {
+	select {
+	case <-r.ready:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -147,10 +207,15 @@ func (r *Recorder) Records(name string) bool {
 }
 
 // Lost reports whether who has read the joins and leaves up to the cursor lacks
-// some that were never told: a table ends with its recorder, and nobody tells
-// that all have left.
+// some that were never told: a table ends with the last recorder that has it, and
+// nobody tells that all have left.
 func (r *Recorder) Lost(after topic.Cursor) bool {
-	return r != nil && after.Epoch != 0 && after.Seq < r.began.Seq
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return after.Epoch != 0 && after.Seq < r.began.Seq
 }
 
 // A Snapshot is a page of a table.
@@ -167,15 +232,10 @@ type Snapshot struct {
 func (r *Recorder) Snapshot(name, from string, limit int) Snapshot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Under the lock no announcement can begin or take effect: whatever of this
-	// topic lies before the end is in the table.
-	s := Snapshot{Cursor: topic.Cursor{ID: r.log.End()}}
+	s := Snapshot{Cursor: topic.Cursor{ID: *r.seen.Load()}}
 	t := r.topics[name]
 	if t == nil {
 		return s
-	}
-	if t.before.Epoch != 0 {
-		s.Cursor.ID = t.before
 	}
 	s.Count = t.announced
 	for m := range t.members.after(from) {

@@ -85,24 +85,13 @@ func (v *Visit) stay(name string) int {
 
 // member returns a member of a topic, made if there is none. mu is held.
 func (r *Recorder) member(name, called string) (*member, error) {
-	t := r.topics[name]
-	if t != nil {
-		if m := t.members.get(called); m != nil {
-			return m, nil
-		}
+	if m := r.get(name, called); m != nil {
+		return m, nil
 	}
 	if r.maxMembers > 0 && r.members >= r.maxMembers {
 		return nil, ErrTooManyMembers
 	}
-	if t == nil {
-		name = strings.Clone(name) // it may be part of something large
-		t = &attendance{topic: name}
-		r.topics[name] = t
-	}
-	m := &member{name: strings.Clone(called), topic: t}
-	t.members.add(m)
-	r.members++
-	return m, nil
+	return r.make(name, called), nil
 }
 
 // returned is for a member that has one connection more. mu is held.
@@ -123,31 +112,21 @@ func (r *Recorder) left(m *member) {
 		r.change(m)
 		return
 	}
-	m.until = time.Now().Add(r.grace).UnixNano()
+	m.until = time.Now().Add(r.stay()).UnixNano()
 	m.away = r.away.PushBack(m) // the grace of all is equally long
 	if r.away.Len() == 1 {
 		r.rouse()
 	}
 }
 
-// change notes a member that may have to be announced. mu is held.
-func (r *Recorder) change(m *member) {
-	if m.changed || m.present() == m.announced && m.present() {
-		return
+// stay is how long this node holds a member that has no connection. Another one,
+// to which it may come at the end of its grace, needs a moment to tell of it.
+func (r *Recorder) stay() time.Duration {
+	if r.shared {
+		return r.grace + handover
 	}
-	m.changed = true
-	t := m.topic
-	if t.changed = append(t.changed, m); len(t.changed) > 1 {
-		return
-	}
-	if r.changed = append(r.changed, t); len(r.changed) == 1 {
-		r.rouse()
-	}
+	return r.grace
 }
 
-func (r *Recorder) rouse() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
+// handover is what a node needs to tell whom it holds, and some.
+const handover = 3 * interval

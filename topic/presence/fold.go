@@ -1,0 +1,78 @@
+package presence
+
+import (
+	"encoding/json"
+
+	"github.com/duplexhq/duplex/topic"
+)
+
+// observe puts into the table what the log has told. The log waits for it, so
+// it does nothing else.
+func (r *Recorder) observe(entries []*topic.Entry) {
+	end := &entries[len(entries)-1].ID
+	for i, e := range entries {
+		if e.Topic[0] != '$' {
+			continue
+		}
+		r.mu.Lock()
+		for _, e := range entries[i:] {
+			r.fold(e)
+		}
+		r.seen.Store(end)
+		r.mu.Unlock()
+		return
+	}
+	r.seen.Store(end)
+}
+
+// fold is observe for one entry. mu is held.
+func (r *Recorder) fold(e *topic.Entry) {
+	if e.IsEnd() {
+		return
+	}
+	if name, ok := Of(e.Topic); ok {
+		var t told
+		if json.Unmarshal(e.Data, &t) == nil {
+			r.foldChanges(name, &t)
+		}
+	} else if name, ok := nodeOf(e.Topic); ok && r.shared {
+		var n note
+		if json.Unmarshal(e.Data, &n) == nil {
+			r.hear(name, e.ID, &n)
+		}
+	}
+}
+
+// foldChanges is for the joins and leaves of a topic.
+func (r *Recorder) foldChanges(name string, t *told) {
+	from := r.nodes.self
+	if r.shared {
+		from = r.nodes.get(t.Node)
+		from.heard = true
+	}
+	for _, joined := range t.Joins {
+		m := r.getOrMake(name, joined.Member)
+		m.announce(true)
+		r.holdFor(from, m)
+		r.right(m, from)
+	}
+	for _, left := range t.Leaves {
+		if m := r.get(name, left.Member); m != nil {
+			m.announce(false)
+			r.release(from.slot, m)
+			r.right(m, from)
+		}
+	}
+}
+
+// right notes a member if it is for this node to announce something, after
+// another one has told of it: what was told at the same time may not fit together.
+// mu is held.
+func (r *Recorder) right(m *member, from *node) {
+	nobodys := m.announced && m.holder == 0 && (from == r.nodes.self || r.leads())
+	if nobodys || m.present() || r.holds(r.nodes.self.slot, m) {
+		r.change(m)
+	} else {
+		r.tidy(m)
+	}
+}
