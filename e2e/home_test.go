@@ -75,6 +75,62 @@ func TestHomeChatIsInert(t *testing.T) {
 	p.checkQuiet()
 }
 
+// The page's tabs have one connection, and go on over any transport; what is said
+// while the server is away comes later.
+func TestHomeOffline(t *testing.T) {
+	dir := t.TempDir()
+	s := serveAt(t, "127.0.0.1:0", dir)
+	browser := newTab(t, "about:blank")
+	first, second := browser.sibling(s.url), browser.sibling(s.url)
+	tabs := []*tab{first, second}
+	for _, p := range tabs {
+		p.until(connected)
+	}
+	until(t, "one subscription", func() bool {
+		s.publish(t, "chat/lobby", "", "text/plain", "x")
+		return s.subscribers(t, "chat/lobby") == 1
+	})
+	for _, transport := range []string{"sse", "stream", "longpoll", "poll", "websocket"} {
+		first.run(`{ const select = document.getElementById("transport"); select.value = ` + quote(transport) + `; select.dispatchEvent(new Event("change")); }`)
+		for _, p := range tabs {
+			p.until(`document.getElementById("status").textContent.startsWith("connected: ` + transport + `")`)
+		}
+		first.say("by " + transport)
+		for _, p := range tabs {
+			p.until(said + `.at(-1) === ` + quote("by "+transport))
+		}
+	}
+	s.kill(t)
+	second.until(`!(` + connected + `)`)
+	second.say("are you there?")
+	second.until(`document.querySelectorAll("#messages .waiting").length === 1`)
+	second.until(`document.getElementById("status").textContent.includes("1 to send")`)
+	serveAt(t, s.addr, dir)
+	for _, p := range tabs {
+		p.until(said + `.at(-1) === "are you there?"`)
+		p.until(connected)
+		check(p, `document.querySelectorAll("#messages .waiting").length`, 0)
+		check(p, said+`.filter((text) => text !== "x").join("|")`, "by sse|by stream|by longpoll|by poll|by websocket|are you there?")
+	}
+}
+
+// The table shows what the network lets through, and what not.
+func TestHomeCheck(t *testing.T) {
+	s := serve(t)
+	const rows = `[...document.querySelectorAll("#checked tr")].map((e) => e.children[0].textContent + " " + e.children[1].textContent + " " + e.children[5].textContent).join("|")`
+	p := newTab(t, s.url)
+	p.until(`document.getElementById("advice").textContent === "All work. The client takes websocket."`)
+	check(p, rows, "websocket works |sse works |stream works |longpoll works |poll works ")
+	p.checkQuiet()
+
+	f := newFront(t, s.url)
+	f.holding.Store(true)
+	p = newTab(t, f.url+"/")
+	p.until(`document.getElementById("advice").textContent === "The client takes sse."`)
+	check(p, rows, "websocket does not work no answer|sse works |stream works |longpoll works |poll works ")
+	p.until(`document.getElementById("status").textContent.startsWith("connected: sse")`)
+}
+
 // The topics are those of the server, the busiest first.
 func TestHomeTopics(t *testing.T) {
 	s := serve(t)
@@ -121,15 +177,25 @@ func TestHomeCode(t *testing.T) {
 		t.Errorf("%s: %s", commands[1], out)
 	}
 	p.until(said + `.join() === "hello"`)
-	for i, script := range evaluate[[]string](p, `[...document.querySelectorAll("[data-tab=EventSource] pre, [data-tab=WebSocket] pre")].map((e) => e.textContent)`) {
-		p.run(`{ const log = console.log; console.log = (...heard) => (window.logged ??= []).push(heard.join(" ")); }`)
-		p.run(`window.logged = []; (async () => {` + script + `})()`)
-		if !strings.Contains(script, "EventSource") && !strings.Contains(script, "fetch") {
-			p.until(`logged.some((text) => text.includes("hello"))`)
-		}
-		t.Logf("%d: %s", i, script)
+	scripts := evaluate[[]string](p, `[...document.querySelectorAll("[data-tab=EventSource] pre, [data-tab=WebSocket] pre, [data-tab=Client] pre")].map((e) => e.textContent)`)
+	if len(scripts) != 5 {
+		t.Fatalf("scripts: %q", scripts)
 	}
-	p.until(said + `.length === 4`)
+	for i, script := range scripts {
+		// Here it is no module, which alone may import so.
+		script = strings.Replace(strings.Replace(script, "import {", "const {", 1), `} from "`, `} = await importing("`, 1)
+		script = strings.Replace(script, `client.js";`, `client.js");`, 1)
+		p.run(`before = ` + said + `.length; logged = []; importing = (name) => import(name);
+			((list) => (async (console) => {` + script + `})({ log: (...heard) => list.push(JSON.stringify(heard)) }))(logged)`)
+		if i == 1 { // which only publishes
+			p.until(said + `.length > before`)
+			continue
+		}
+		until(t, script, func() bool {
+			s.publish(t, "chat/lobby", "", "text/plain", "hello")
+			return evaluate[bool](p, `logged.some((text) => text.includes("hello"))`)
+		})
+	}
 	p.checkQuiet()
 }
 

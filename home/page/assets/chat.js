@@ -1,6 +1,6 @@
 import { element } from "./element.js";
 
-const topic = "/topics/chat/lobby";
+const topic = "chat/lobby";
 const shown = 200; // messages on the page
 const names = ["Ada", "Alan", "Barbara", "Donald", "Edsger", "Frances", "Grace", "Hedy", "Jon", "Katherine", "Leslie", "Margaret", "Radia", "Tim", "Vint"];
 
@@ -12,46 +12,45 @@ function remembered(key, make) {
 }
 
 // chat shows the newest messages of the lobby and those that come, and publishes
-// what is typed. It tells how its connection is.
-export function chat(section, status) {
+// what is typed.
+export function chat(section, client) {
   const list = section.querySelector("#messages");
   const form = section.querySelector("#say");
   const name = section.querySelector("#name");
   const text = section.querySelector("#text");
   const answer = section.querySelector("#answer");
+  const transport = section.querySelector("#transport");
+  const all = [...transport.options].map((option) => option.value).filter(Boolean);
   const tab = remembered("tab", () => Math.random().toString(36).slice(2, 10));
   name.value = remembered("name", () => names[Math.floor(Math.random() * names.length)]);
   name.onchange = () => sessionStorage.setItem("name", name.value);
+  transport.onchange = () => client.use(transport.value ? [transport.value] : all);
 
-  function show(event) {
+  function append(li) {
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-    list.querySelector(`.waiting[data-key="${CSS.escape(event.data?.key ?? "")}"]`)?.remove();
-    const li = line(event, tab, list.lastElementChild);
     list.append(li);
     while (list.children.length > shown) list.firstElementChild.remove();
     section.querySelector("#chat-hint").hidden = true;
     if (atEnd || li.classList.contains("mine")) list.scrollTop = list.scrollHeight;
   }
 
+  function show(event) {
+    list.querySelector(`.waiting[data-key="${CSS.escape(event.data?.key ?? "")}"]`)?.remove();
+    append(line(event, tab, list.lastElementChild));
+  }
+
   form.onsubmit = async (submit) => {
     submit.preventDefault();
-    const key = `${tab}-${Date.now().toString(36)}`;
+    const key = `${tab}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 6)}`;
     const data = { name: name.value, text: text.value, tab, key };
     answer.textContent = "";
     text.value = "";
     text.focus();
     const waiting = line({ data }, tab, list.lastElementChild);
     waiting.classList.add("waiting");
-    list.append(waiting);
-    list.scrollTop = list.scrollHeight;
-    section.querySelector("#chat-hint").hidden = true;
+    append(waiting);
     try {
-      const response = await fetch(topic, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", "Idempotency-Key": key },
-        body: JSON.stringify(data),
-      });
-      if (!response.ok) throw new Error((await response.json()).title);
+      await client.publish(topic, data, { key });
     } catch (error) {
       waiting.remove();
       text.value ||= data.text;
@@ -59,22 +58,23 @@ export function chat(section, status) {
     }
   };
 
-  listen(show, status);
+  listen(client, show);
 }
 
-async function listen(show, status) {
-  let cursor = "now";
-  try {
-    const page = await (await fetch(`${topic}?limit=30`)).json();
-    page.events.forEach(show);
-    cursor = page.cursor;
-  } catch {
-    status("broken", "the server cannot be reached");
+async function listen(client, show) {
+  let after = "now";
+  for (let pause = 500; ; pause = Math.min(2 * pause, 10000)) {
+    try {
+      const page = await client.history(topic, { limit: 30 });
+      page.events.forEach(show);
+      after = page.cursor;
+      break;
+    } catch (error) {
+      if (!error.retryable) break;
+      await new Promise((done) => setTimeout(done, pause));
+    }
   }
-  const events = new EventSource(`${topic}?envelope&after=${cursor}`);
-  events.onopen = () => status("open", "connected: sse");
-  events.onerror = () => status("broken", "reconnecting");
-  for (const type of ["message", "$gap", "$end"]) events.addEventListener(type, ({ data }) => show(JSON.parse(data)));
+  client.subscribe(topic, show, { after });
 }
 
 // line makes the line of an event. Plain text is from people with other tools.

@@ -1,0 +1,41 @@
+import { Duplex } from "/client.js";
+import { element } from "./element.js";
+
+const transports = ["websocket", "sse", "stream", "longpoll", "poll"];
+
+// checks shows what the network lets through, once and when it is asked to.
+export function checks(section) {
+  const body = section.querySelector("#checked");
+  const advice = section.querySelector("#advice");
+  const again = section.querySelector("#check-again");
+
+  async function run() {
+    again.disabled = true;
+    body.replaceChildren(...transports.map((transport) => row({ transport })));
+    advice.textContent = "Checking…";
+    try {
+      const { results, recommended } = await Duplex.check("/", {
+        onresult: (checked) => body.children[transports.indexOf(checked.transport)]?.replaceWith(row(checked)),
+      });
+      const failed = results.filter((r) => !r.works).length;
+      advice.textContent = !recommended ? "Nothing gets through." : failed === 0 ? `All work. The client takes ${recommended}.` : `The client takes ${recommended}.`;
+    } catch (error) {
+      advice.textContent = `The check failed: ${error.message}`;
+    }
+    again.disabled = false;
+  }
+  again.onclick = run;
+  run();
+}
+
+function row({ transport, works, version, latency, overhead, why }) {
+  const number = (value, digits, unit) => (value === undefined ? "" : `${value.toLocaleString([], { maximumFractionDigits: digits })} ${unit}`);
+  const state = works === undefined ? "" : works ? "works" : "does not work";
+  return element("tr", {},
+    element("th", { scope: "row" }, transport),
+    element("td", {}, element("span", { class: `verdict ${works === undefined ? "" : works ? "good" : "bad"}` }, state)),
+    element("td", { class: "wide" }, version ?? ""),
+    element("td", { class: "number" }, number(latency, latency < 10 ? 1 : 0, "ms")),
+    element("td", { class: "number wide" }, number(overhead, 0, "B")),
+    element("td", { class: "why" }, why ?? ""));
+}
