@@ -533,7 +533,7 @@ func TestWebTransportPresence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memlog.Open(nil)
 		hub := topic.NewHub(log, nil)
-		recorder, err := presence.New(log, &presence.Options{Patterns: []topic.Pattern{mustPattern(t, "room/*")}, Grace: -1})
+		recorder, err := presence.New(hub, &presence.Options{Patterns: []topic.Pattern{mustPattern(t, "room/*")}, Grace: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
