@@ -12,9 +12,10 @@ const module = "github.com/duplexhq/duplex"
 // arrows says which packages of the module each package may import. They point
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
-	"cmd/duplex":        {"server", "client", "websocket", "websocket/h2", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
+	"cmd/duplex":        {"server", "client", "client/http3", "websocket", "websocket/h2", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
 	"server":            {"view", "view/webtransport", "home", "ts", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
+	"client/http3":      {},
 	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/poller", "internal/look"},
 	"view/webtransport": {"view"},
 	"home":              {"internal/look"},
@@ -61,7 +62,7 @@ var alone = map[string][]string{
 
 // only says who may use what is heavy.
 var only = map[string][]string{
-	"github.com/quic-go/":     {"server", "view/webtransport"},
+	"github.com/quic-go/":     {"server", "view/webtransport", "client/http3"},
 	"github.com/caddyserver/": {"server"},
 	"go.uber.org/zap":         {"server"},
 }

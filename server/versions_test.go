@@ -309,12 +309,15 @@ func (v version) answer(t *testing.T, e exchange) string {
 // A WebSocket is the same, however it was opened (PROTOCOL.md §8.1).
 func TestWebSocketOnEveryVersion(t *testing.T) {
 	s, versions := everyVersion(t, &Config{})
-	for _, v := range versions[:versionCount-1] { // for HTTP/3 see below
+	for _, v := range versions {
 		dial := func(path string, options *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
-			transport := v.transport.(*http.Transport)
-			if transport.Protocols.HTTP1() {
+			transport, ok := v.transport.(*http.Transport)
+			switch {
+			case !ok:
+				options.HTTP3 = v.transport
+			case transport.Protocols.HTTP1():
 				options.TLS = transport.TLSClientConfig
-			} else {
+			default:
 				options.HTTP2 = transport
 			}
 			return websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(v.base, "http")+path, options)

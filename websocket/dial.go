@@ -56,6 +56,12 @@ type DialOptions struct {
 	// has its own. It holds a buffer of up to 512 KiB for each stream.
 	HTTP2 *http.Transport
 
+	// HTTP3, if not nil, makes the connection a stream of one over HTTP/3 (RFC 9220), for wss only. It
+	// is a *http3.Transport of github.com/quic-go/quic-go, or another that sends the Proto of a CONNECT
+	// as ":protocol" and its body while the response comes. It is used in place of HTTP2, and TLS,
+	// Proxy and NetDial are not.
+	HTTP3 http.RoundTripper
+
 	// Proxy gives the proxy for a request, or a nil URL for none. HTTP proxies ("http", "https")
 	// are asked to CONNECT, also for ws; "socks5" and "socks5h" are the same: the proxy resolves
 	// names. If nil, http.ProxyFromEnvironment is used.
@@ -69,8 +75,9 @@ type DialOptions struct {
 // password in the URL are sent as basic authentication. The context bounds the dialling, not the
 // connection.
 //
-// A server that does not take WebSockets over HTTP/2 gives a [*HandshakeError] with the Field
-// ":protocol"; there is no way back to HTTP/1.1 but to dial again without [DialOptions].HTTP2.
+// A server that does not take WebSockets over HTTP/2 or HTTP/3 gives a [*HandshakeError] with the
+// Field ":protocol"; there is no way back to HTTP/1.1 but to dial again without [DialOptions].HTTP2
+// and HTTP3.
 //
 // If a server has answered, its response is returned, even with an error, with at most 1 KiB of
 // its body. An answer that is not a handshake gives a [*HandshakeError].
@@ -188,7 +195,7 @@ func (d *dialer) dial(ctx context.Context, u *url.URL) (*Conn, *http.Response, e
 	offered := offerDeflate(d.Compression)
 	offered.offer(request.Header)
 	open := d.openUpgrade
-	if d.HTTP2 != nil {
+	if d.HTTP2 != nil || d.HTTP3 != nil {
 		open = d.openConnect
 	}
 	conn, response, early, err := open(ctx, request)

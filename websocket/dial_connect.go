@@ -19,18 +19,27 @@ import (
 var (
 	errProtocols = errors.New("DialOptions.HTTP2 must have the Protocols HTTP2 for wss or UnencryptedHTTP2 for ws, and not HTTP1")
 	errNotHTTP2  = errors.New("the connection does not speak HTTP/2")
+	errNotHTTP3  = errors.New("DialOptions.HTTP3 has answered over another version of HTTP")
+	errPlain     = errors.New("HTTP/3 is for wss")
 )
 
 // endTimeout bounds how long the two ends of a stream wait for each other.
 const endTimeout = time.Second
 
-// openConnect sends the request as an extended CONNECT over HTTP/2 (RFC 8441 §5).
+// openConnect sends the request as an extended CONNECT over HTTP/2 (RFC 8441 §5) or HTTP/3 (RFC 9220
+// §3).
 func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Conn, *http.Response, []byte, error) {
 	failed := func(err error) (net.Conn, *http.Response, []byte, error) {
 		return nil, nil, nil, fmt.Errorf("websocket: dial %s: %w", request.URL.Redacted(), err)
 	}
-	if !speaksOnlyHTTP2(d.HTTP2.Protocols, request.URL.Scheme) {
+	transport := d.HTTP3
+	switch {
+	case transport != nil && request.URL.Scheme != "https":
+		return failed(errPlain)
+	case transport == nil && !speaksOnlyHTTP2(d.HTTP2.Protocols, request.URL.Scheme):
 		return failed(errProtocols)
+	case transport == nil:
+		transport = d.HTTP2
 	}
 	// The request lives on as the connection, which ctx does not bound.
 	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -40,6 +49,7 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 	lasting = httptrace.WithClientTrace(lasting, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		below = got.Conn
 		switch {
+		case d.HTTP3 != nil:
 		case request.URL.Scheme == "https" && !negotiatedHTTP2(below):
 			cancel(errNotHTTP2)
 			h.send.CloseWithError(errNotHTTP2)
@@ -51,6 +61,9 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 	}})
 	request = request.WithContext(lasting)
 	request.Method = http.MethodConnect
+	if d.HTTP3 != nil {
+		request.Proto = "websocket" // becomes :protocol
+	}
 	for _, field := range []string{"Upgrade", "Connection", "Sec-WebSocket-Key"} {
 		delete(request.Header, field)
 	}
@@ -59,7 +72,7 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 	}
 	request.GetBody = h.newBody
 	request.Body, _ = h.newBody()
-	response, err := d.HTTP2.RoundTrip(request)
+	response, err := transport.RoundTrip(request)
 	if !stop() && err == nil {
 		response.Body.Close()
 		err = context.Cause(ctx)
@@ -69,18 +82,26 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 		switch {
 		case lasting.Err() != nil:
 			err = context.Cause(lasting)
-		case strings.Contains(err.Error(), "extended connect not supported"):
-			// net/http exports no value for it.
+		case strings.Contains(err.Error(), "extended connect not supported"), strings.Contains(err.Error(), "didn't enable Extended CONNECT"):
+			// Neither net/http nor quic-go exports a value for it.
 			err = &HandshakeError{Field: ":protocol", Reason: "is not offered by the server"}
 		}
 		return failed(err)
 	}
 	h.response = response.Body
+	if d.HTTP3 != nil && response.ProtoMajor != 3 {
+		h.Close()
+		return failed(errNotHTTP3)
+	}
 	if response.StatusCode/100 != 2 {
 		return nil, response, nil, h.refused(ctx, response)
 	}
 	response.Body = http.NoBody
-	return newStream(h, below.LocalAddr(), below.RemoteAddr()), response, nil, nil
+	var local, remote net.Addr = textAddr(""), textAddr(request.URL.Host)
+	if below != nil { // not all transports tell
+		local, remote = below.LocalAddr(), below.RemoteAddr()
+	}
+	return newStream(h, local, remote), response, nil, nil
 }
 
 func speaksOnlyHTTP2(protocols *http.Protocols, scheme string) bool {
@@ -178,7 +199,8 @@ func (h *clientHalves) Close() error {
 	defer h.cancel(nil)
 	if !h.ended.Load() {
 		// RFC 8441 §5: "RST exceptions are represented with the RST_STREAM frame with a CANCEL
-		// error code".
+		// error code". Over HTTP/3 it is H3_REQUEST_CANCELLED (RFC 9220 §3), of each side by itself.
+		defer h.send.CloseWithError(net.ErrClosed)
 		return h.response.Close()
 	}
 	h.send.Close()

@@ -23,7 +23,9 @@
 // once for all that take the same [FrameForm].
 //
 // A connection may also be one of many streams of an HTTP/2 connection (RFC 8441): package h2 has
-// servers offer it, [DialOptions].HTTP2 is for clients. Each read that waits has a goroutine then.
+// servers offer it, [DialOptions].HTTP2 is for clients. Of HTTP/3 (RFC 9220) it may be one where the
+// server's and the client's program bring QUIC: see [DialOptions].HTTP3. Each read that waits has a
+// goroutine then.
 //
 // The protocol itself, without I/O, is package wire.
 package websocket

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/duplexhq/duplex/client/http3"
 	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 	"github.com/duplexhq/duplex/cmd/duplex/internal/wstalk"
 	"github.com/duplexhq/duplex/websocket"
@@ -58,6 +59,7 @@ Examples:
     echo hello | duplex ws wss://echo.example.com --wait 3s
     duplex ws wss://feed.example.com -H 'Authorization: Bearer ...' --send '{"op":"login"}' --reconnect --json
     duplex ws wss://user:secret@localhost:8443 --ca ca.pem --proxy socks5://127.0.0.1:1080
+    duplex ws localhost:8443/topics/room --http3 --ca ca.pem
     duplex ws 127.0.0.1:8080/topics/room --script room.txt --timeout 2s
     duplex ws 127.0.0.1:8080/topics/room --record room.jsonl
     duplex ws 127.0.0.1:8080/topics/room --replay room.jsonl --speed 10 --check`
@@ -74,6 +76,8 @@ func (c *wsCommand) Validate() error {
 		return errors.New("--check: is for --replay")
 	case c.Key != "" && c.Cert == "":
 		return errors.New("--key: is for --cert")
+	case c.HTTP3 && c.Proxy != "":
+		return errors.New("--http3: goes through no proxy")
 	}
 	return nil
 }
@@ -87,6 +91,11 @@ func (c *wsCommand) Run(ctx context.Context, out *console) error {
 	dial, err := c.options(out)
 	if err != nil {
 		return err
+	}
+	if c.HTTP3 {
+		transport := http3.New(dial.TLS)
+		defer transport.Close()
+		dial.HTTP3 = transport
 	}
 	return wstalk.Run(ctx, target, &wstalk.Options{
 		Dial:      *dial,
@@ -114,7 +123,11 @@ func (c *wsCommand) Run(ctx context.Context, out *console) error {
 func (c *wsCommand) target() (string, error) {
 	target := c.URL
 	if !strings.Contains(target, "://") {
-		target = "ws://" + target
+		scheme := "ws://"
+		if c.HTTP3 {
+			scheme = "wss://"
+		}
+		target = scheme + target
 	}
 	u, err := url.Parse(target)
 	if e, ok := errors.AsType[*url.Error](err); ok {
@@ -125,6 +138,8 @@ func (c *wsCommand) target() (string, error) {
 		return "", usageError(fmt.Sprintf("URL: want ws or wss, not %s", u.Scheme))
 	case u.Hostname() == "":
 		return "", usageError("URL: has no host")
+	case c.HTTP3 && u.Scheme != "wss" && u.Scheme != "https":
+		return "", usageError("--http3: is for wss")
 	case strings.Contains(target, "#"):
 		return "", usageError("URL: has a fragment") // RFC 6455 §3
 	}
@@ -147,6 +162,7 @@ type dialFlags struct {
 	Origin      string   `placeholder:"ORIGIN" help:"Origin to pretend, as https://example.com."`
 	Compress    bool     `help:"Offer to compress messages (permessage-deflate)."`
 	Location    bool     `short:"L" help:"Follow redirects."`
+	HTTP3       bool     `name:"http3" help:"Connect over HTTP/3 (RFC 9220), and over nothing else. For wss, which is the default then."`
 
 	Proxy   string `xor:"proxy" placeholder:"URL" help:"Proxy: http://, https:// or socks5://[USER:PASSWORD@]HOST:PORT. Without it HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed."`
 	NoProxy bool   `xor:"proxy" help:"Use no proxy, whatever the environment says."`

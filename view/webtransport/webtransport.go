@@ -1,5 +1,6 @@
 // Package webtransport gives package view sessions of WebTransport over HTTP/3
-// (draft-ietf-webtrans-http3). QUIC is known here and in package server only.
+// (draft-ietf-webtrans-http3). QUIC is known here, in package server and
+// in client/http3 only.
 package webtransport
 
 import (
