@@ -19,7 +19,9 @@ type backoff struct {
 }
 
 // next is the wait after one more failure: what the server asked for and up to
-// half as much again, else any time below a bound that doubles.
+// half as much again, else any time below a bound, and from the second failure
+// on between half and the whole of one that doubles: so that those who were cut
+// at the same time spread, and nobody is far behind the others.
 func (b *backoff) next(asked time.Duration) time.Duration {
 	bound := b.first
 	for range b.failures {
@@ -29,10 +31,13 @@ func (b *backoff) next(asked time.Duration) time.Duration {
 		}
 	}
 	b.failures++
-	if asked = min(asked, longestWait); asked > 0 {
+	switch asked = min(asked, longestWait); {
+	case asked > 0:
 		return asked + rand.N(asked/2+1)
+	case b.failures == 1:
+		return rand.N(bound + 1)
 	}
-	return rand.N(bound + 1)
+	return bound/2 + rand.N(bound/2+1)
 }
 
 func (b *backoff) succeeded() { b.failures = 0 }
@@ -69,7 +74,7 @@ func (c *Client) pause(ctx context.Context, b *backoff, cause error, asked time.
 func closeWait(err error) time.Duration {
 	e, ok := errors.AsType[*websocket.CloseError](err)
 	if ok && e.Remote && e.Code == websocket.CloseGoingAway {
-		return time.Second + rand.N(time.Second) // and up to half as much again
+		return time.Second + rand.N(5*time.Second/3) // and up to half as much again
 	}
 	return 0
 }

@@ -69,8 +69,9 @@ type Options struct {
 	PollInterval time.Duration
 
 	// Backoff bounds the wait after the first failure, which is any time below
-	// it. The bound doubles with each failure in a row, up to MaxBackoff. If the
-	// server names a time, that is waited for. If zero, 1.5 s and 30 s are used.
+	// it. The bound doubles with each failure in a row, up to MaxBackoff, and the
+	// wait is half of it at least. If the server names a time, that is waited for.
+	// If zero, 1.5 s and 30 s are used.
 	Backoff, MaxBackoff time.Duration
 
 	// Retry, if not nil, is asked whether to try again, after wait, what

@@ -64,7 +64,11 @@ func parseProblem(status int, header http.Header, body []byte) *ProblemError {
 		}
 		e.Detail = said.Detail
 	}
-	e.RetryAfter = retryAfter(header.Get("Retry-After"), time.Now())
+	now := time.Now()
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date // a date in Retry-After is by the same clock, which may not be ours
+	}
+	e.RetryAfter = retryAfter(header.Get("Retry-After"), now)
 	return e
 }
 
