@@ -253,6 +253,84 @@ func TestStalledStream(t *testing.T) {
 	})
 }
 
+// A stream that has nothing to say for longer than a write may take is not cut.
+func TestQuietHTTP2Streams(t *testing.T) {
+	withFrames(t, Config{WriteTimeout: 5 * time.Second}, func(t *testing.T, s *Server, network *testnet.Network) {
+		p := connectFrames(t, network)
+		for i, as := range []string{"sse", "stream", "multipart", "iframe", "longpoll"} {
+			p.request(uint32(2*i+1), "GET", "/topics/a?as="+as, true)
+		}
+		p.request(11, "CONNECT", "/topics/a", false, ":protocol", "websocket", "sec-websocket-version", "13")
+		synctest.Wait()
+		time.Sleep(20 * time.Second)
+		publishTo(t, s, "a", "hello")
+		for id := uint32(1); id <= 11; id += 2 {
+			if got := p.got(id); !strings.Contains(got, "hello") {
+				t.Errorf("stream %d: %q, ended: %v", id, got, p.over)
+			}
+		}
+	})
+}
+
+// A body that comes too slowly is given up, and no other request notices
+// (PROTOCOL.md §7.1).
+func TestSlowBodyOverHTTP2(t *testing.T) {
+	withFrames(t, Config{WriteTimeout: 20 * time.Second}, func(t *testing.T, s *Server, network *testnet.Network) {
+		p := connectFrames(t, network)
+		p.request(1, "POST", "/topics/a", false)
+		p.request(3, "GET", "/topics/a?as=sse", true)
+		for range 7 {
+			p.write(p.framer.WriteData(1, false, []byte("x")))
+			time.Sleep(3 * time.Second)
+		}
+		if got := p.got(1); !strings.Contains(got, "too-slow") || p.status[1] != "408" {
+			t.Errorf("%s %q", p.status[1], got)
+		}
+		publishTo(t, s, "a", "hello")
+		if got := p.got(3); !strings.Contains(got, "data: hello") || p.goAway() != "none" {
+			t.Errorf("the other: %q, %s", got, p.goAway())
+		}
+	})
+}
+
+// Who sends no request, or not the whole of one, is cut (slowloris; GO-2026-6089
+// for a connection of HTTP/2 without TLS).
+func TestSlowRequests(t *testing.T) {
+	for begin, limit := range map[string]time.Duration{
+		"": readHeaderTimeout, "GET": readHeaderTimeout, "GET /topics/a HTTP/1.1\r\nHost: localhost\r\n": readHeaderTimeout,
+		http2.ClientPreface[:8]: readHeaderTimeout, http2.ClientPreface: 25*time.Second + pingAnswer,
+	} {
+		for _, drip := range []string{"", "x"} {
+			if begin == http2.ClientPreface && drip != "" {
+				continue // it is no frame, and ends the connection
+			}
+			withFrames(t, Config{Ping: 25 * time.Second}, func(t *testing.T, s *Server, network *testnet.Network) {
+				conn, err := network.Dial(t.Context(), "tcp", DefaultListen)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				var reading sync.WaitGroup
+				defer reading.Wait()
+				reading.Go(func() { _, _ = io.Copy(io.Discard, conn) }) // Ends with the connection.
+				if _, err := io.WriteString(conn, begin); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				for s.connections.count() > 0 || time.Since(began) == 0 {
+					_, _ = io.WriteString(conn, drip) // in vain, once it is cut
+					time.Sleep(time.Second)
+					synctest.Wait()
+					if took := time.Since(began); took > limit+time.Second {
+						t.Errorf("%q, and %q each second: still there after %v", begin, drip, took)
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
 // Only a stream that takes nothing at all is cut, when its time is over, and
 // alone (PROTOCOL.md §5.17).
 func TestStalledStreamIsCut(t *testing.T) {

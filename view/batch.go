@@ -26,7 +26,7 @@ func (h *Handler) batch(w http.ResponseWriter, r *http.Request, p publishing) ([
 	default:
 		return nil, unsupportedMedia("application/x-ndjson, application/json")
 	}
-	body, problem := readBody(w, r, h.opts.MaxBodyBytes)
+	body, problem := h.readBody(w, r, h.opts.MaxBodyBytes)
 	if problem != nil {
 		return nil, problem
 	}

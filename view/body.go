@@ -7,24 +7,57 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/duplexhq/duplex/internal/jsonscan"
 )
 
 // readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *Problem) {
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *Problem) {
 	if r.ContentLength > limit {
 		return nil, problemOf(&http.MaxBytesError{Limit: limit})
 	}
-	data, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	body := pacedReader{Reader: r.Body, rc: *http.NewResponseController(w), timeout: h.opts.WriteTimeout}
+	if r.ContentLength < 0 {
+		body.Reader = http.MaxBytesReader(w, r.Body, limit)
+	}
+	data, err := readAll(&body, r.ContentLength)
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, problemOf(e)
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p := newProblem("too-slow", "the body comes too slowly, see --write-timeout")
+		if r.ProtoMajor == 1 {
+			p.Header = http.Header{"Connection": {"close"}} // the rest of it is still to come
+		}
+		return nil, p
+	}
+	_ = body.rc.SetReadDeadline(time.Time{}) // fails if the client is gone
 	if err != nil {
 		return nil, newProblem("bad-parameter", "the body is malformed or incomplete")
 	}
 	return data, nil
+}
+
+// A pacedReader gives up a body of which a piece takes longer than the time limit,
+// so that nobody holds a handler by sending a byte now and then.
+type pacedReader struct {
+	io.Reader
+	rc      http.ResponseController
+	timeout time.Duration
+	left    int // of the piece
+}
+
+func (b *pacedReader) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.left = len(piece{})
+		_ = b.rc.SetReadDeadline(time.Now().Add(b.timeout)) // fails where Read does
+	}
+	n, err := b.Reader.Read(p)
+	b.left -= n
+	return n, err
 }
 
 // readAll reads length bytes, or to the end if length is negative. The result
@@ -86,7 +119,7 @@ func (h *Handler) readForm(w http.ResponseWriter, r *http.Request) (url.Values, 
 	default:
 		return nil, unsupportedMedia("application/x-www-form-urlencoded, application/json")
 	}
-	body, problem := readBody(w, r, h.opts.MaxBodyBytes)
+	body, problem := h.readBody(w, r, h.opts.MaxBodyBytes)
 	if problem != nil {
 		return nil, problem
 	}

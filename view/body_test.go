@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func TestReadBody(t *testing.T) {
@@ -22,7 +23,7 @@ func TestReadBody(t *testing.T) {
 			} {
 				r := httptest.NewRequest("POST", "/", body)
 				r.ContentLength = length
-				got, problem := readBody(httptest.NewRecorder(), r, limit)
+				got, problem := openHandler(t, nil, nil).readBody(httptest.NewRecorder(), r, limit)
 				switch {
 				case size > limit:
 					if problem == nil || problem.Type != "too-big" || problem.Detail != "more than 200000 bytes" {
@@ -43,13 +44,13 @@ func TestReadBodyThatBreaks(t *testing.T) {
 		broken := io.MultiReader(strings.NewReader("12345"), iotest.ErrReader(errors.New("reset")))
 		r := httptest.NewRequest("POST", "/", broken)
 		r.ContentLength = length
-		if got, problem := readBody(httptest.NewRecorder(), r, 100); problem == nil || problem.Type != "bad-parameter" {
+		if got, problem := openHandler(t, nil, nil).readBody(httptest.NewRecorder(), r, 100); problem == nil || problem.Type != "bad-parameter" {
 			t.Errorf("length %d: got %q, %v", length, got, problem)
 		}
 	}
 	r := httptest.NewRequest("POST", "/", strings.NewReader("12345"))
 	r.ContentLength = 10
-	if got, problem := readBody(httptest.NewRecorder(), r, 100); problem == nil {
+	if got, problem := openHandler(t, nil, nil).readBody(httptest.NewRecorder(), r, 100); problem == nil {
 		t.Errorf("cut off: got %q", got)
 	}
 }
@@ -123,4 +124,43 @@ func TestReadForm(t *testing.T) {
 			t.Errorf("%s %q: got %q, %q, want %q, %q", test.contentType, body, got, name, test.want, test.problem)
 		}
 	}
+}
+
+// PROTOCOL.md §7.1: "16 KiB, or the rest, ... within --write-timeout".
+func TestSlowBody(t *testing.T) {
+	bubble(t, &Options{WriteTimeout: 20 * time.Second}, nil, func(t *testing.T, s *site) {
+		slow := s.wire("POST /topics/a HTTP/1.1\nHost: a\nContent-Length: 100\n\n")
+		defer slow.Close()
+		began := time.Now()
+		// Ends with the connection.
+		go func() {
+			for {
+				if _, err := slow.Write([]byte("x")); err != nil {
+					return
+				}
+				time.Sleep(3 * time.Second)
+			}
+		}()
+		if got := slow.header(t); !strings.HasPrefix(got, "HTTP/1.1 408 ") || !strings.Contains(got, "Connection: close") || time.Since(began) != 20*time.Second {
+			t.Errorf("after %v: %s", time.Since(began), got)
+		}
+		if rest, err := io.ReadAll(slow); err != nil || !strings.Contains(string(rest), "urn:duplex:problem:too-slow") || !strings.Contains(string(rest), "--write-timeout") {
+			t.Errorf("%s, %v", rest, err)
+		}
+		steady := s.wire("POST /topics/a HTTP/1.1\nHost: a\nContent-Length: 163840\n\n")
+		defer steady.Close()
+		for range 10 {
+			time.Sleep(19 * time.Second)
+			if _, err := steady.Write(make([]byte, 16<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := steady.header(t); !strings.HasPrefix(got, "HTTP/1.1 201 ") {
+			t.Errorf("%s", got)
+		}
+		time.Sleep(time.Minute) // what was for the body is over
+		if _, err := steady.Discard(steady.Buffered()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -50,7 +50,7 @@ var problems = map[string]struct {
 	"key-in-progress":        {409, "The first publish with this key has not finished"},
 	"too-big":                {413, "The event, the batch or the body is too big"},
 	"unsupported-media-type": {415, "The body has a type or an encoding that is not read here"},
-	"too-slow":               {408, "The reader lagged beyond a bound of the server"},
+	"too-slow":               {408, "Too slow for a bound of the server"},
 	"key-reused":             {422, "The key stood for another publish"},
 	"upgrade-required":       {426, "This needs a WebSocket handshake of version 13"},
 	"internal":               {500, "The server has a fault"},

@@ -204,7 +204,7 @@ func (h *Handler) drafts(w http.ResponseWriter, r *http.Request, p publishing) (
 	if p.batch {
 		return h.batch(w, r, p)
 	}
-	data, problem := readBody(w, r, h.opts.MaxEventBytes)
+	data, problem := h.readBody(w, r, h.opts.MaxEventBytes)
 	if problem != nil {
 		return nil, problem
 	}

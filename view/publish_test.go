@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
@@ -349,6 +350,10 @@ func (readCloser) Close() error { return nil }
 
 // discard is an answer that nobody reads.
 type discard struct{ header http.Header }
+
+// SetReadDeadline is that of a connection; without it, there would be an error
+// to make.
+func (discard) SetReadDeadline(time.Time) error { return nil }
 
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }

@@ -65,7 +65,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	if f.opening != nil {
 		opening = f.opening()
 	}
-	out := responseStream{w: w, rc: http.NewResponseController(w), timeout: h.opts.WriteTimeout}
+	out := responseStream{w: w, rc: http.NewResponseController(w), timeout: h.opts.WriteTimeout, lifted: r.ProtoMajor == 2}
 	// Without its empty line, retry is in one block with the first signal. The
 	// header is sent with it, in any case.
 	if out.write(opening) != nil {
@@ -105,9 +105,10 @@ type responseStream struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	timeout time.Duration
+	lifted  bool // the time limit, after each write: net/http resets a stream of HTTP/2 when it is over, also one that waits
 }
 
-// A piece is what a client must take within the time limit.
+// A piece is what a client must take, or send, within the time limit.
 type piece [16 << 10]byte
 
 // pieces are lent while the chunks of a batch become few writes.
@@ -151,5 +152,8 @@ func (s *responseStream) send(p []byte) error {
 	if _, err := s.w.Write(p); err != nil {
 		return err
 	}
-	return s.rc.Flush()
+	if err := s.rc.Flush(); err != nil || !s.lifted {
+		return err
+	}
+	return s.rc.SetWriteDeadline(time.Time{})
 }

@@ -57,7 +57,7 @@ type serveCommand struct {
 	MaxHeaderBytes    size          `default:"64KiB" placeholder:"SIZE" help:"Header of a request (default 64KiB)."`
 	MaxWait           time.Duration `default:"55s" placeholder:"TIME" help:"Time that a long-poll is held (default 55s)."`
 	Ping              time.Duration `default:"25s" placeholder:"TIME" help:"Interval of heartbeats (default 25s)."`
-	WriteTimeout      time.Duration `default:"60s" placeholder:"TIME" help:"Time after which a write that does not move is cut (default 60s)."`
+	WriteTimeout      time.Duration `default:"60s" placeholder:"TIME" help:"Time after which a write that does not move, or a body that does not come, is cut (default 60s)."`
 	SendBuffer        size          `default:"128KiB" placeholder:"SIZE" help:"What the kernel keeps for a subscriber that is slow to read (default 128KiB)."`
 	Compression       bool          `default:"true" negatable:"" help:"Compress messages of WebSocket clients that can (default true)."`
 	MaxSubscriptions  int           `default:"1000" placeholder:"N" help:"Subscriptions of one connection or request (default 1000)."`
