@@ -42,6 +42,10 @@ type Options struct {
 	// changed.
 	Header http.Header
 
+	// Member, unless empty, is who subscribes, where the server records who is on
+	// a topic (PROTOCOL.md §14.1).
+	Member string
+
 	// Token, if not nil, is asked before each connection and request for a token,
 	// which is sent as "Authorization: Bearer TOKEN"; none if it is empty. An error
 	// counts as one of the network. It is called from goroutines of the client,
@@ -192,6 +196,14 @@ func (c *Client) url(name string, query url.Values) *url.URL {
 	}
 	u.RawQuery = query.Encode()
 	return &u
+}
+
+// identify says who subscribes.
+func (c *Client) identify(query url.Values) url.Values {
+	if c.opts.Member != "" {
+		query.Set("member", c.opts.Member)
+	}
+	return query
 }
 
 // urlOf is that of topics and patterns.

@@ -108,6 +108,7 @@ func idleLimit(interval time.Duration) time.Duration { return interval + interva
 // url is that of the subscription's topics.
 func (r *reading) url(after string, query url.Values) *url.URL {
 	query.Set("after", after)
+	r.identify(query)
 	return r.urlOf(r.s.topics, query)
 }
 

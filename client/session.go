@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/url"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ type answer struct {
 
 // dialSession connects, and waits for the first signal.
 func (c *Client) dialSession(ctx context.Context, l *link) (*session, error) {
-	conn, version, err := c.dialMessages(ctx, l.transport, c.url("", nil))
+	conn, version, err := c.dialMessages(ctx, l.transport, c.url("", c.identify(url.Values{})))
 	if err != nil {
 		return nil, err
 	}

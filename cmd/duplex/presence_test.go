@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // members asks who is on a topic.
@@ -68,6 +69,29 @@ func TestServeRefusesPresence(t *testing.T) {
 	} {
 		if _, notes := duplex(t, exitUsage, "", append([]string{"serve", "--memory", "--listen", "127.0.0.1:0"}, args...)...); !strings.Contains(notes, want) {
 			t.Errorf("%q: %q, want %q", args, notes, want)
+		}
+	}
+}
+
+// duplex sub --member is on the topic, on each transport that can be.
+func TestSubMember(t *testing.T) {
+	url := serve(t, "--presence", "room", "--presence-grace", "0s")
+	for _, transport := range []string{"websocket", "sse", "stream", "longpoll"} {
+		for _, topics := range [][]string{{"room"}, {"room", "other"}} {
+			args := append([]string{"sub", "--transport", transport, "--member", "Ada L.", "--limit", "1", "--server", url}, topics...)
+			sub := begin(t, nil, args...)
+			sub.err.wait(t, "subscribed ("+transport+")")
+			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // a longpoll begins after its subscription
+				got := members(t, url, "room")
+				if strings.Contains(got, `"members":[{"member":"Ada L.","verified":false}]`) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%s %q: %s", transport, topics, got)
+				}
+			}
+			duplex(t, exitDone, "", "pub", "room", "x", "--server", url)
+			sub.end(exitDone)
 		}
 	}
 }

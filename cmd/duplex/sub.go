@@ -17,6 +17,7 @@ type subCommand struct {
 	Topics    []string `arg:"" name:"topic" help:"Topics and patterns: orders/eu/42, orders/*/42, orders/**."`
 	Transport []string `aliases:"as" default:"auto" placeholder:"TRANSPORT" help:"websocket, sse, stream, longpoll or poll, or several of them, the best first. The default is auto: the best that works."`
 	After     string   `default:"now" placeholder:"ID" help:"Where to begin: after the event with this id, earliest, or now (the default)."`
+	Member    string   `placeholder:"NAME" help:"Who subscribes, where the server records who is on a topic (--presence)."`
 	JSON      bool     `name:"json" help:"Print events as lines of JSON, gaps and ends too."`
 	Limit     int      `placeholder:"N" help:"Stop after so many events."`
 	Quiet     bool     `short:"q" xor:"talk" help:"Say nothing about connections."`
@@ -39,6 +40,7 @@ func (c *subCommand) Run(ctx context.Context, out *console) error {
 	var reached atomic.Bool
 	cl, err := c.client(&client.Options{
 		Transports: transports(c.Transport),
+		Member:     c.Member,
 		Retry: func(cause error, wait time.Duration) bool {
 			if reached.Load() && !c.Quiet {
 				out.note("%v; connecting again in %v", cause, wait.Round(10*time.Millisecond))
