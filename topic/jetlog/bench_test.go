@@ -18,8 +18,8 @@ import (
 
 var draft128 = []topic.Draft{{Media: "text/plain", Data: make([]byte, 128)}}
 
-// names makes names of topics.
-func names(n int) []string {
+// topicNames makes names of topics.
+func topicNames(n int) []string {
 	list := make([]string, n)
 	for i := range list {
 		list[i] = "topic/" + strconv.Itoa(i)
@@ -49,7 +49,7 @@ func BenchmarkAppendBatch100(b *testing.B) {
 }
 
 func benchAppend(b *testing.B, l *Log, publishers int, drafts []topic.Draft) {
-	names := names(1000)
+	names := topicNames(1000)
 	var n atomic.Int64
 	var wg sync.WaitGroup
 	latencies := make([][]time.Duration, publishers)
@@ -83,7 +83,7 @@ func benchAppend(b *testing.B, l *Log, publishers int, drafts []topic.Draft) {
 // fill appends events to many topics in turn.
 func fill(tb testing.TB, l *Log, publishers, topics, events int) {
 	tb.Helper()
-	names := names(topics)
+	names := topicNames(topics)
 	var n atomic.Int64
 	var wg sync.WaitGroup
 	for range publishers {
@@ -158,7 +158,7 @@ func BenchmarkOpen(b *testing.B) {
 		if publishers == "grouped" {
 			fill(b, l, 256, 100_000, events)
 		} else {
-			for i, name := range names(100_000) {
+			for i, name := range topicNames(100_000) {
 				for range events / 100_000 {
 					if _, err := l.Append(b.Context(), name, draft128, topic.Key{}); err != nil {
 						b.Fatal(i, err)

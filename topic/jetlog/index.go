@@ -3,6 +3,7 @@ package jetlog
 import (
 	"strings"
 
+	"github.com/duplexhq/duplex/internal/names"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -17,8 +18,9 @@ type index struct {
 	window      int64 // for which keys are remembered; Unix nanoseconds
 
 	topics     map[string]*topicLog
-	numbered   []*topicLog // by number-1; nil where a number is free
-	free       []uint32    // numbers
+	names      names.List[*topicLog] // of the topics
+	numbered   []*topicLog           // by number-1; nil where a number is free
+	free       []uint32              // numbers
 	order      order
 	end        uint64 // the newest sequence number
 	message    uint64 // the newest message
@@ -71,6 +73,7 @@ func (x *index) newTopic(name string, p *policy) *topicLog {
 		t.losses = &lossNode{topic: t, loss: p.forgotten}
 	}
 	x.topics[t.name] = t
+	x.names.Add(t)
 	return t
 }
 
@@ -83,6 +86,7 @@ func (x *index) forget(t *topicLog) {
 		t.losses = nil
 	}
 	delete(x.topics, t.name)
+	x.names.Remove(t)
 	x.numbered[t.number-1] = nil
 	x.free = append(x.free, t.number)
 }

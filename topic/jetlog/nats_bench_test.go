@@ -70,7 +70,7 @@ func benchNodes(b *testing.B, n *NATS, nodes, publishers int) {
 func BenchmarkOpenShared(b *testing.B) {
 	n := newStream(natsServer(b, b.TempDir(), -1))
 	l := openAt(b, &Options{NATS: n, RetainEvents: -1})
-	names := names(10_000)
+	names := topicNames(10_000)
 	var wg sync.WaitGroup
 	for p := range 64 {
 		wg.Go(func() {

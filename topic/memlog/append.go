@@ -101,7 +101,7 @@ func (l *Log) newTopic(name string, p *policy) *topicLog {
 		l.lostBeside[t] = p.forgotten
 	}
 	l.topics[t.name] = t
-	l.names.add(t)
+	l.names.Add(t)
 	return t
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/duplexhq/duplex/internal/names"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -98,7 +99,7 @@ type Log struct {
 
 	mu         sync.RWMutex // guards what follows
 	topics     map[string]*topicLog
-	names      names
+	names      names.List[*topicLog]
 	order      order
 	end        uint64 // the newest sequence number
 	front      uint64 // no event up to here is left
@@ -181,7 +182,7 @@ func (l *Log) Close() error {
 		l.closed = true
 		close(l.closing)
 		l.watcher, l.batch = nil, nil
-		l.topics, l.names, l.order, l.losses, l.keys = nil, names{}, order{}, order{}, keys{}
+		l.topics, l.names, l.order, l.losses, l.keys = nil, names.List[*topicLog]{}, order{}, order{}, keys{}
 		l.newestOfType, l.lostBeside = nil, nil
 		l.expires = never
 	}

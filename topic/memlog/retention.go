@@ -133,5 +133,5 @@ func (l *Log) remove(t *topicLog) {
 	p.forgotten = loss{max(p.forgotten.seq, t.gone.seq), l.clock}
 	delete(l.topics, t.name)
 	delete(l.lostBeside, t)
-	l.names.remove(t)
+	l.names.Remove(t)
 }

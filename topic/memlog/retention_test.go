@@ -222,7 +222,7 @@ func check(t *testing.T, l *Log) {
 	}
 	checkOrder(t, &l.losses, len(losses))
 	listed := 0
-	for x := range l.names.after("") {
+	for x := range l.names.After("") {
 		if l.topics[x.name] != x {
 			t.Fatalf("list of names: %q is not known", x.name)
 		}

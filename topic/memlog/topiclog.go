@@ -18,6 +18,9 @@ type topicLog struct {
 	listed bool   // in Log.losses
 }
 
+// Name is for the list of names.
+func (t *topicLog) Name() string { return t.name }
+
 // A loss is an entry that was removed, and when that was on the loss clock.
 type loss struct{ seq, at uint64 }
 

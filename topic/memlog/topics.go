@@ -30,7 +30,7 @@ func (l *Log) Topics(ctx context.Context, from string, limit int) (list []topic.
 			return nil, err
 		}
 		step := min(limit, len(list)+topicsStep)
-		for t := range l.names.after(from) {
+		for t := range l.names.After(from) {
 			if len(list) >= step {
 				break
 			}

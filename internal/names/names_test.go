@@ -1,4 +1,4 @@
-package memlog
+package names
 
 import (
 	"math/rand/v2"
@@ -7,16 +7,20 @@ import (
 	"testing"
 )
 
+type named struct{ name string }
+
+func (n *named) Name() string { return n.name }
+
 // The list is sorted, whoever comes and goes, and goes on after any name.
 func TestNamesAgainstSlice(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	var n names
+	var n List[*named]
 	var model []string
-	known := make(map[string]*topicLog)
+	known := make(map[string]*named)
 	after := func(from string) (list []string) {
-		for t := range n.after(from) {
+		for t := range n.After(from) {
 			list = append(list, t.name)
 		}
 		return list
@@ -37,34 +41,34 @@ func TestNamesAgainstSlice(t *testing.T) {
 			}
 		}
 		for i, b := range n.blocks {
-			if len(b) == 0 || len(b) > nameBlock {
+			if len(b) == 0 || len(b) > blockSize {
 				t.Fatalf("block %d has %d names", i, len(b))
 			}
-			if i > 0 && len(b)+len(n.blocks[i-1]) <= nameBlock/2 {
+			if i > 0 && len(b)+len(n.blocks[i-1]) <= blockSize/2 {
 				t.Fatalf("blocks %d and %d have %d names", i-1, i, len(b)+len(n.blocks[i-1]))
 			}
 		}
 	}
 	for round := range 40 {
 		grow := round%4 != 3
-		for range 3 * nameBlock / 2 {
+		for range 3 * blockSize / 2 {
 			name := strconv.Itoa(r.IntN(1_000_000))
 			i, found := slices.BinarySearch(model, name)
 			switch {
 			case grow && !found:
-				known[name] = &topicLog{name: name}
-				n.add(known[name])
+				known[name] = &named{name}
+				n.Add(known[name])
 				model = slices.Insert(model, i, name)
 			case !grow && len(model) > 0:
 				i = min(i, len(model)-1)
-				n.remove(known[model[i]])
+				n.Remove(known[model[i]])
 				model = slices.Delete(model, i, i+1)
 			}
 		}
 		check()
 	}
 	for len(model) > 0 {
-		n.remove(known[model[0]])
+		n.Remove(known[model[0]])
 		model = model[1:]
 		if len(model)%500 == 0 {
 			check()
@@ -77,9 +81,9 @@ func TestNamesAgainstSlice(t *testing.T) {
 
 // Names that come in their order fill their blocks.
 func TestNamesInOrder(t *testing.T) {
-	var n names
-	for i := range 10 * nameBlock {
-		n.add(&topicLog{name: strconv.Itoa(1_000_000 + i)})
+	var n List[*named]
+	for i := range 10 * blockSize {
+		n.Add(&named{name: strconv.Itoa(1_000_000 + i)})
 	}
 	if len(n.blocks) != 10 {
 		t.Errorf("%d blocks", len(n.blocks))
