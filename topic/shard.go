@@ -40,6 +40,8 @@ type shard struct {
 	shown           shownStats
 	timer           *time.Timer
 	timerAt         time.Time // what the timer is set to
+	flushers        []Flusher // what sinks have put off
+	later           func(Flusher)
 }
 
 type command struct {
@@ -66,6 +68,7 @@ const (
 func newShard(h *Hub) *shard {
 	s := &shard{hub: h, wake: make(chan struct{}, 1), index: newIndex(), beats: beats{began: time.Now()}, timer: time.NewTimer(time.Hour)}
 	s.timer.Stop()
+	s.later = s.flushLater
 	return s
 }
 
@@ -96,6 +99,7 @@ func (s *shard) run() {
 			s.timerAt = time.Time{}
 		case <-s.hub.closing:
 			s.finish()
+			s.flushNow()
 			return
 		}
 		s.obey()
@@ -106,6 +110,7 @@ func (s *shard) run() {
 		s.endRests(now)
 		s.beat(now)
 		s.endLaggards(now)
+		s.flushNow()
 		s.setTimer(now)
 		s.show()
 	}
@@ -464,6 +469,7 @@ func (s *shard) giveList(sub *Subscriber, l *list, end error) {
 // given everything else up to the shard's position.
 func (s *shard) give(sub *Subscriber, b Batch) {
 	s.counts.Batches++
+	b.Later = s.later
 	done := sub.sink.Send(b)
 	switch {
 	case b.End != nil:
@@ -472,6 +478,26 @@ func (s *shard) give(sub *Subscriber, b Batch) {
 		s.fix(sub)
 		sub.state = sending
 	}
+}
+
+// mostFlushers bounds what waits for the end of a turn: each holds a buffer.
+const mostFlushers = 256
+
+// flushLater is Batch.Later.
+func (s *shard) flushLater(f Flusher) {
+	if len(s.flushers) == mostFlushers {
+		s.flushNow()
+	}
+	s.flushers = append(s.flushers, f)
+}
+
+// flushNow is for when everybody was given what there is.
+func (s *shard) flushNow() {
+	for i, f := range s.flushers {
+		s.flushers[i] = nil
+		f.Flush()
+	}
+	s.flushers = s.flushers[:0]
 }
 
 // overrun handles a shard that fell behind the tail: its live subscribers go

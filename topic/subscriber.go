@@ -38,7 +38,14 @@ type Batch struct {
 	// lagged beyond a bound of the hub, ErrClosed if the hub was closed, else
 	// what the log said.
 	End error
+	// Later, if not nil, has something flushed soon, once others were given
+	// what there is, too: for sinks that share a connection. It is valid during
+	// the call.
+	Later func(Flusher)
 }
+
+// A Flusher sends what sinks have been given. It must not block.
+type Flusher interface{ Flush() }
 
 // ErrTooSlow ends a subscriber that lags beyond [HubOptions].MaxLagBytes or
 // MaxLagTime.
