@@ -12,11 +12,11 @@ const module = "github.com/duplexhq/duplex"
 // arrows says which packages of the module each package may import. They point
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
-	"cmd/duplex":        {"server", "client", "client/http3", "websocket", "websocket/h2", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
-	"server":            {"view", "view/webtransport", "home", "ts", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
+	"cmd/duplex":        {"server", "client", "client/http3", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
+	"server":            {"view", "view/webtransport", "home", "ts", "internal/h2", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
 	"client/http3":      {},
-	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/poller", "internal/look"},
+	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/h2", "internal/poller", "internal/look"},
 	"view/webtransport": {"view"},
 	"home":              {"internal/look"},
 	"internal/look":     {},
@@ -30,6 +30,8 @@ var arrows = map[string][]string{
 	"websocket/wire":    {},
 	"websocket/h2":      {"websocket/h2/internal/xconnect"},
 	"sse":               {},
+	"internal/h2":       {"internal/h2/wire", "internal/poller"},
+	"internal/h2/wire":  {},
 	"internal/jsonscan": {},
 	"internal/names":    {},
 	"internal/poller":   {},
@@ -76,6 +78,7 @@ var forTests = []string{"internal/testnet", "client/conformance", "client/confor
 // or another goroutine.
 var pure = map[string][]string{
 	"websocket/wire":    {"net", "net/http", "os", "sync", "context"},
+	"internal/h2/wire":  {"net", "net/http", "os", "sync", "context"},
 	"internal/jsonscan": {"net", "net/http", "os", "sync", "context", "time"},
 	"topic":             {"net", "net/http", "os"},
 }
