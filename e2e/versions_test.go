@@ -219,12 +219,9 @@ func TestBrowserWebSocketOverHTTP2(t *testing.T) {
 	})
 }
 
-// Whoever runs the server can say no to WebSockets over HTTP/2, and is told that
-// they are off.
+// Whoever runs the server can say no to WebSockets over HTTP/2.
 func TestNoWebSocketOverHTTP2(t *testing.T) {
-	t.Setenv("GODEBUG", "http2xconnect=0")
-	s := serveSecure(t)
-	until(t, "a note", func() bool { return strings.Contains(s.stderr.String(), "WebSocket over HTTP/2 is not offered") })
+	s := serveSecure(t, "--no-http2-websocket")
 	p := newTab(t, s.secure+"/topics/socket?as=poll")
 	p.run(`opened = 0; socket = new WebSocket("wss://" + location.host + location.pathname); socket.onopen = () => opened++`)
 	p.until(`opened === 1`)

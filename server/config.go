@@ -68,6 +68,9 @@ type Config struct {
 	// (RFC 9113 §3.3).
 	H2C bool
 
+	// NoHTTP2WebSocket does not offer WebSockets over HTTP/2 (RFC 8441).
+	NoHTTP2WebSocket bool
+
 	// HTTP3 serves HTTP/3 with WebTransport, too, where TLS is served: on the UDP
 	// port with the same number, of which browsers are told by Alt-Svc. A
 	// connection costs far more memory there, and an event more time.

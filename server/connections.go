@@ -105,6 +105,18 @@ func (c *connections) leave(conn io.Closer) {
 	c.open--
 }
 
+// goOn is for a connection of HTTP/2 that goes on when net/http takes it for
+// closed. Who is refused does not.
+func (c *connections) goOn(ctx context.Context) (over func()) {
+	if connectionOf(ctx).refused {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open++
+	return c.forget
+}
+
 // forget is leave for one that was not refused.
 func (c *connections) forget() {
 	c.mu.Lock()

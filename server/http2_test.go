@@ -192,10 +192,10 @@ func TestHTTP2Settings(t *testing.T) {
 		p := connectFrames(t, network)
 		for id, want := range map[http2.SettingID]uint32{
 			http2.SettingMaxConcurrentStreams:  7,
-			http2.SettingMaxFrameSize:          maxFrame,
+			http2.SettingMaxFrameSize:          16 << 10, // RFC 9113 §4.2: the least
 			http2.SettingInitialWindowSize:     streamWindow,
-			http2.SettingMaxHeaderListSize:     8<<10 + 320, // net/http allows for its fields
-			http2.SettingEnableConnectProtocol: 1,           // RFC 8441 §3
+			http2.SettingMaxHeaderListSize:     8<<10 + headerOverhead,
+			http2.SettingEnableConnectProtocol: 1, // RFC 8441 §3
 		} {
 			if got, ok := p.settings[id]; !ok || got != want {
 				t.Errorf("%v: %d, want %d", id, got, want)

@@ -49,6 +49,28 @@ func (l *lease) Return(conn net.Conn, sent int64) {
 	}
 }
 
+// leaseStream is the view's TakeStream.
+func (s *Server) leaseStream(w http.ResponseWriter, r *http.Request) view.Lease {
+	answer := w.(*recorder) // of serve
+	answer.taken = true
+	line := newRequestLine(r, answer)
+	line.stays = true
+	return &streamLease{s, line}
+}
+
+// A streamLease is what the server keeps of a stream of HTTP/2 whose handler has
+// left.
+type streamLease struct {
+	server *Server
+	line   requestLine
+}
+
+// Over notes the end.
+func (l *streamLease) Over(sent int64) { l.server.logRequest(&l.line, sent) }
+
+// Return is for connections.
+func (*streamLease) Return(net.Conn, int64) {}
+
 // dismiss ends a connection that came back when the server had stopped.
 func (s *Server) dismiss(conn net.Conn) {
 	s.connections.comesBack(conn)

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/duplexhq/duplex/internal/h2"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -22,9 +24,9 @@ const (
 	streamWindow     = 256 << 10
 	connectionWindow = 1 << 20
 
-	// maxFrame is the least that RFC 9113 §4.2 lets a server take. It bounds a
-	// buffer that each connection keeps.
-	maxFrame = 16 << 10
+	// headerOverhead is for what HTTP/2 counts as larger than HTTP/1.1 does: 32
+	// bytes for each of ten fields.
+	headerOverhead = 10 * 32
 
 	// pingAnswer is how long a peer may take to answer an HTTP/2 ping.
 	pingAnswer = 15 * time.Second
@@ -101,7 +103,7 @@ func (e *endpoint) Accept() (net.Conn, error) {
 		conn, e.remote = proxied.Conn, proxied.remote
 	}
 	if e.tls != nil {
-		conn = tls.Server(conn, e.tls)
+		conn = tls.Server(h2.Soften(conn), e.tls)
 	}
 	return conn, nil
 }
@@ -191,14 +193,18 @@ func (c *Config) protocols(certified bool) *http.Protocols {
 }
 
 // http2 bounds what one HTTP/2 connection may cost.
-func (c *Config) http2() *http.HTTP2Config {
-	return &http.HTTP2Config{
-		MaxConcurrentStreams:          c.MaxStreams,
-		MaxReadFrameSize:              maxFrame,
-		MaxReceiveBufferPerConnection: connectionWindow,
-		MaxReceiveBufferPerStream:     streamWindow,
-		SendPingTimeout:               cmp.Or(c.Ping, topic.DefaultPing),
-		PingTimeout:                   pingAnswer,
-		WriteByteTimeout:              cmp.Or(c.WriteTimeout, time.Minute),
+func (c *Config) http2(errorLog *log.Logger) *h2.Options {
+	return &h2.Options{
+		MaxStreams:       c.MaxStreams,
+		MaxHeaderBytes:   c.MaxHeaderBytes + headerOverhead,
+		StreamWindow:     streamWindow,
+		ConnectionWindow: connectionWindow,
+		GreetTimeout:     readHeaderTimeout,
+		IdleTimeout:      idleTimeout,
+		Ping:             cmp.Or(c.Ping, topic.DefaultPing),
+		PingTimeout:      pingAnswer,
+		WriteTimeout:     c.WriteTimeout,
+		NoWebSockets:     c.NoHTTP2WebSocket,
+		ErrorLog:         errorLog,
 	}
 }

@@ -29,6 +29,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // served is for the end of a request, unless a lease tells of it.
 func (s *Server) served(r *http.Request, answer *recorder) {
+	if answer.taken {
+		return
+	}
 	if answer.hijacked != nil {
 		if answer.leased {
 			return
@@ -165,6 +168,7 @@ type recorder struct {
 	bytes    int64
 	hijacked net.Conn // taken from net/http
 	leased   bool     // if it is hijacked
+	taken    bool     // the answer goes on without the handler
 }
 
 // Unwrap is for http.ResponseController.

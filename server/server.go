@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/duplexhq/duplex/internal/h2"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/presence"
 	"github.com/duplexhq/duplex/view"
@@ -24,6 +25,7 @@ type Server struct {
 	presence    *presence.Recorder // nil: nothing is recorded
 	view        *view.Handler
 	http        *http.Server
+	http2       *h2.Server
 	hosts       hostRule
 	connections connections
 	returns     *returns
@@ -102,6 +104,7 @@ func New(config *Config) (server *Server, err error) {
 		IdleTimeout:      idleTimeout,
 		Take:             s.lease,
 		WebTransport:     s.webTransport,
+		TakeStream:       s.leaseStream,
 		AllowOrigins:     c.AllowOrigins,
 		Presence:         s.presence,
 		Logger:           c.Logger,
@@ -114,7 +117,6 @@ func New(config *Config) (server *Server, err error) {
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		Protocols:         c.protocols(s.certificates != nil),
-		HTTP2:             c.http2(),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    c.MaxHeaderBytes,
@@ -126,6 +128,8 @@ func New(config *Config) (server *Server, err error) {
 	if s.certificates != nil {
 		s.http.TLSConfig = s.certificates.config()
 	}
+	s.http2 = h2.New(c.http2(s.http.ErrorLog))
+	s.http2.Configure(s.http, s.connections.goOn)
 	return s, nil
 }
 
@@ -204,6 +208,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 		s.watching()
 		s.config.Logger.Info("stopping", "connections", s.connections.count())
 	}
+	s.http2.Announce()
 	err := s.view.Shutdown(ctx)
 	select {
 	case <-answered:
@@ -221,6 +226,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 			s.serving.Go(func() { e.http3.shutdown(last) }) // Ends with last. Joined below.
 		}
 	}
+	s.serving.Go(func() { _ = s.http2.Shutdown(last) }) // Ends with last, when what is left is cut. Joined below.
 	if s.http.Shutdown(last) != nil {
 		s.http.Close() // its error is that of listeners that are closed already
 	}

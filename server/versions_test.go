@@ -18,7 +18,6 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/duplexhq/duplex/websocket"
-	_ "github.com/duplexhq/duplex/websocket/h2"
 )
 
 // A version is a way to speak HTTP with a server.

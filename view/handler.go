@@ -57,6 +57,10 @@ type Options struct {
 	// says what is missing for one. The request's handler returns when it has
 	// ended.
 	WebTransport func(w http.ResponseWriter, r *http.Request) (WebTransport, error)
+	// TakeStream is Take for streams of HTTP/2 that internal/h2 serves: for the
+	// server, the answer goes on when the handler has returned. It is called
+	// once a stream was taken, and gives who is told of its end, by Over.
+	TakeStream func(w http.ResponseWriter, r *http.Request) Lease
 	// AllowOrigins lists the other origins whose pages may use topics, as
 	// "https://example.com"; "*" allows all, without credentials.
 	AllowOrigins []string

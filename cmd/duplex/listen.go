@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -104,10 +103,6 @@ func listenError(err error) error {
 		return fmt.Errorf("%w; ports below 1024 need a permission: choose another with --listen", err)
 	}
 	return err
-}
-
-func speaksHTTP2(endpoints []server.Endpoint) bool {
-	return slices.ContainsFunc(endpoints, func(e server.Endpoint) bool { return slices.Contains(e.Versions, "HTTP/2") })
 }
 
 // banner tells where the server is, what it speaks there, and what to try.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/duplexhq/duplex/server"
 	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/websocket/h2"
 )
 
 type serveCommand struct {
@@ -28,6 +27,7 @@ type serveCommand struct {
 	TLSACMEKeyID     string         `name:"tls-acme-key-id" env:"DUPLEX_TLS_ACME_KEY_ID" placeholder:"ID" help:"An account that the authority knows already (external account binding)."`
 	TLSACMEMACKey    string         `name:"tls-acme-mac-key" env:"DUPLEX_TLS_ACME_MAC_KEY" placeholder:"KEY" help:"The key of that account, in base64url. Better in the environment or a file."`
 	H2C              bool           `name:"h2c" env:"DUPLEX_H2C" help:"Serve HTTP/2 without TLS, too, to clients that begin with it. For those behind a proxy that does."`
+	NoHTTP2WS        bool           `name:"no-http2-websocket" env:"DUPLEX_NO_HTTP2_WEBSOCKET" help:"Offer no WebSocket over HTTP/2: browsers then open each on a connection of its own, over HTTP/1.1."`
 	HTTP3            bool           `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3 with WebTransport, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
 	TrustProxy       []netip.Prefix `placeholder:"CIDR" help:"Addresses of proxies that begin each connection with a PROXY protocol header (version 1 or 2); repeatable."`
 
@@ -208,6 +208,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		TLSDevDir:         c.devDir(),
 		ACME:              c.acme(),
 		H2C:               c.H2C,
+		NoHTTP2WebSocket:  c.NoHTTP2WS,
 		HTTP3:             c.HTTP3,
 		TrustProxy:        c.TrustProxy,
 		AllowOrigins:      c.AllowOrigin,
@@ -252,9 +253,6 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		return errors.Join(err, s.Shutdown(ctx))
 	}
 	fmt.Fprint(out.err, c.banner(s.Endpoints()))
-	if speaksHTTP2(s.Endpoints()) && !h2.Enabled() {
-		out.note("WebSocket over HTTP/2 is not offered: net/http has it switched off, maybe by GODEBUG")
-	}
 	go tidy(ctx) // ends with ctx, and so with the process
 	err = s.Run(ctx)
 	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
