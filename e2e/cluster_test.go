@@ -123,7 +123,14 @@ func longest(most *atomic.Int64, d time.Duration) bool {
 
 const clusterTopics = 100
 
-func clusterTopic(n int) string { return fmt.Sprintf("cluster/%d/%d", n/10%10, n%10) }
+var clusterTopicNames = func() (names [clusterTopics]string) {
+	for n := range names {
+		names[n] = fmt.Sprintf("cluster/%d/%d", n/10, n%10)
+	}
+	return names
+}()
+
+func clusterTopic(n int) string { return clusterTopicNames[n] }
 
 func startCluster(t *testing.T) *clusterTest {
 	x := &clusterTest{T: t, nats: startNATSCluster(t), stop: make(chan struct{}), stopped: make(chan struct{}), begun: time.Now()}

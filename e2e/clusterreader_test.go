@@ -65,16 +65,11 @@ func (x *clusterTest) entry(e event) (clusterEntry, error) {
 	if entry.event, err = parseClusterEvent(e.text()); err != nil {
 		return entry, err
 	}
-	var tens, ones int
-	if _, err = fmt.Sscanf(e.Topic, "cluster/%d/%d", &tens, &ones); e.Topic != "" && err != nil {
-		return entry, fmt.Errorf("topic %q: %w", e.Topic, err)
-	}
 	w, n := entry.event.split()
 	if w >= len(x.writers) {
 		return entry, fmt.Errorf("publisher %d", w)
 	}
-	entry.topic = x.writers[w].topic(n)
-	if e.Topic != "" && 10*tens+ones != entry.topic {
+	if entry.topic = x.writers[w].topic(n); e.Topic != clusterTopic(entry.topic) {
 		return entry, fmt.Errorf("event %d of publisher %d is on topic %s", n, w, e.Topic)
 	}
 	return entry, nil

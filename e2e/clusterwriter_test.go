@@ -29,12 +29,15 @@ func (e clusterEvent) data() string {
 }
 
 func parseClusterEvent(data string) (clusterEvent, error) {
-	var w, n int
-	var rest string
-	if _, err := fmt.Sscan(data, &w, &n, &rest); err != nil || rest != padding {
-		return 0, fmt.Errorf("data %q: %v", data, err)
+	fields := strings.Split(data, " ")
+	if len(fields) == 3 && fields[2] == padding {
+		w, err := strconv.ParseUint(fields[0], 10, 32)
+		n, err2 := strconv.ParseUint(fields[1], 10, 32)
+		if err == nil && err2 == nil {
+			return newClusterEvent(int(w), int(n)), nil
+		}
 	}
-	return newClusterEvent(w, n), nil
+	return 0, fmt.Errorf("data %q", data)
 }
 
 // A clusterWriter publishes one event after the other, each until it is

@@ -2,6 +2,7 @@ package jetlog
 
 import (
 	"context"
+	"strings"
 
 	"github.com/duplexhq/duplex/topic"
 )
@@ -39,6 +40,52 @@ func (x *index) misses(patterns []topic.Pattern, seq, told uint64) bool {
 			}
 		}
 	}
+	var broad []topic.Pattern
+	for _, p := range patterns {
+		if p.Literal() {
+			continue
+		}
+		misses, known := x.missesBelow(p, seq, told)
+		if misses {
+			return true
+		}
+		if !known {
+			broad = append(broad, p)
+		}
+	}
+	return len(broad) > 0 && x.missesAny(broad, seq, told)
+}
+
+// missesBelow is misses for the known topics of a pattern. It looks at those
+// below the pattern's first segments; if there are many, it does not know.
+func (x *index) missesBelow(p topic.Pattern, seq, told uint64) (misses, known bool) {
+	prefix := ""
+	for segment := range p.Segments() {
+		if segment == "*" || segment == "**" {
+			break
+		}
+		prefix += segment + "/"
+	}
+	looked := 0
+	for t := range x.names.After(prefix) {
+		if !strings.HasPrefix(t.name, prefix) {
+			break
+		}
+		if t.lost().hits(seq, told) && p.Match(t.name) {
+			return true, true
+		}
+		if looked++; looked == gapTopics {
+			return false, false
+		}
+	}
+	return false, true
+}
+
+// gapTopics is how many topics are looked at by name, before all losses are.
+const gapTopics = 1024
+
+// missesAny looks at all losses since then.
+func (x *index) missesAny(patterns []topic.Pattern, seq, told uint64) bool {
 	// A loss is never earlier on the clock than its entry in the sequence, so
 	// nothing that was lost before told or seq matters.
 	for n := x.losses.next; n != &x.losses && n.at > max(seq, told); n = n.next {
