@@ -208,7 +208,6 @@ func (s *Server) shutdown(ctx context.Context) error {
 		s.watching()
 		s.config.Logger.Info("stopping", "connections", s.connections.count())
 	}
-	s.http2.Announce()
 	err := s.view.Shutdown(ctx)
 	select {
 	case <-answered:

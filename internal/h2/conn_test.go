@@ -342,13 +342,13 @@ func TestShutdown(t *testing.T) {
 		gate = make(chan struct{})
 		idle, busy := s.dial(t), s.dial(t)
 		busy.request(1, "GET", "/slow", true)
-		s.server.Announce()
-		busy.want("GOAWAY NO_ERROR")
-		busy.request(3, "GET", "/", true) // it was under way
-		busy.want("HEADERS 200, DATA END")
+		synctest.Wait()
 		done := make(chan error, 1)
 		go func() { done <- s.server.Shutdown(t.Context()) }()
 		idle.want("GOAWAY NO_ERROR, GOAWAY NO_ERROR")
+		busy.want("GOAWAY NO_ERROR")
+		busy.request(3, "GET", "/", true) // it was under way
+		busy.want("HEADERS 200, DATA END")
 		time.Sleep(time.Second)
 		busy.want("GOAWAY NO_ERROR")
 		busy.request(5, "GET", "/", true) // too late

@@ -119,17 +119,12 @@ func (s *Server) all() (conns []*conn) {
 	return conns
 }
 
-// Announce tells clients to send new requests elsewhere. What they send
-// nevertheless is still answered.
-func (s *Server) Announce() {
-	for _, c := range s.all() {
-		c.announce()
-	}
-}
-
 // Shutdown ends connections in good order, each when its requests are
 // answered, and returns when all have ended. When ctx is done first, it cuts
 // the rest, and returns the context's cause.
+//
+// It is best called when there is little left to answer: python3-h2, and what
+// stands on it, takes no DATA after GOAWAY.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -348,12 +349,7 @@ func (m *Machine) drop(id uint32) {
 
 // isDropped reports whether a stream that is over may still be sent to.
 func (m *Machine) isDropped(id uint32) bool {
-	for _, d := range m.dropped {
-		if d == id {
-			return true
-		}
-	}
-	return id > m.accept
+	return slices.Contains(m.dropped[:], id) || id > m.accept
 }
 
 func (m *Machine) takeData(h frameHeader, p []byte) *Fault {
@@ -419,6 +415,8 @@ func (m *Machine) takeReset(h frameHeader, p []byte) *Fault {
 	if s := m.streams[h.stream]; s != nil {
 		m.end(s)
 		m.events.Reset(s, Code(binary.BigEndian.Uint32(p)))
+	} else if i := slices.Index(m.dropped[:], h.stream); i >= 0 {
+		m.dropped[i] = 0 // now the peer knows
 	}
 	return m.glitch()
 }

@@ -182,10 +182,12 @@ func TestAfterReset(t *testing.T) {
 	for range 5 { // the connection's window is given back
 		s.receive(t, frame(frameData, 0, 1, strings.Repeat("x", MaxFrame)))
 	}
-	s.receive(t, frame(frameHeaders, whole, 1, fields("a", "b")), frame(frameWindow, 0, 1, u32(5)), frame(frameReset, 0, 1, u32(8)))
+	s.receive(t, frame(frameHeaders, whole, 1, fields("a", "b")), frame(frameWindow, 0, 1, u32(5)))
 	s.want(t, "", "WINDOW_UPDATE 0 32768, WINDOW_UPDATE 0 32768")
 	s.Machine.Reset(s.streams[1], Cancel) // once
 	s.want(t, "", "")
+	s.receive(t, frame(frameReset, 0, 1, u32(8)), frame(frameData, 0, 1, "x")) // who says so himself sends no more
+	s.want(t, "", "RST_STREAM 1 STREAM_CLOSED")
 }
 
 func TestWindows(t *testing.T) {
