@@ -3,7 +3,6 @@ package ts
 import (
 	"bytes"
 	"compress/gzip"
-	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -11,51 +10,72 @@ import (
 	"testing"
 )
 
-// What is committed is what esbuild makes of the sources.
-func TestBundleIsCurrent(t *testing.T) {
+// bundles is what embed.go has esbuild make: commands by the file that they
+// write.
+func bundles(t *testing.T) map[string][]string {
+	t.Helper()
 	source, err := os.ReadFile("embed.go")
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := make(map[string][]string)
 	for _, generate := range regexp.MustCompile(`(?m)^//go:generate (go tool .*) --outfile=(\S+)$`).FindAllStringSubmatch(string(source), -1) {
-		words := strings.Fields(generate[1])
-		made := exec.CommandContext(t.Context(), words[0], words[1:]...)
-		made.Stderr = t.Output()
-		bundle, err := made.Output()
+		all[generate[2]] = strings.Fields(generate[1])
+	}
+	return all
+}
+
+func esbuild(t *testing.T, command []string) []byte {
+	t.Helper()
+	made := exec.CommandContext(t.Context(), command[0], command[1:]...)
+	made.Stderr = t.Output()
+	bundle, err := made.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle
+}
+
+// What is committed is what esbuild makes of the sources.
+func TestBundleIsCurrent(t *testing.T) {
+	for file, command := range bundles(t) {
+		committed, err := Files.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		committed, err := Files.ReadFile(generate[2])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(bundle, committed) {
-			t.Errorf("%s is not up to date: go generate ./ts", generate[2])
+		if !bytes.Equal(esbuild(t, command), committed) {
+			t.Errorf("%s is not up to date: go generate ./ts", file)
 		}
 	}
 }
 
 // Pages load it before anything else of Duplex.
 func TestBundleIsSmall(t *testing.T) {
-	for name, limit := range map[string]int{"dist/client.js": 14 << 10} {
-		bundle, err := Files.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+	command := bundles(t)["dist/client.js"]
+	core := append(command[:len(command):len(command)], "--external:./outbox.ts")
+	for i, word := range core {
+		if word == "src/index.ts" {
+			core[i] = "src/client.ts"
 		}
+	}
+	for _, part := range []struct {
+		name   string
+		bundle []byte
+		limit  int
+	}{
+		{"all of it", esbuild(t, command), 14 << 10},
+		{"the core: without outbox, tabs, presence and check", esbuild(t, core), 8 << 10},
+	} {
 		var zipped bytes.Buffer
 		w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.Copy(w, bytes.NewReader(bundle)); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s: %d bytes, %d compressed", name, len(bundle), zipped.Len())
-		if zipped.Len() > limit {
-			t.Errorf("%s has %d bytes compressed, want %d at most", name, zipped.Len(), limit)
+		_, _ = w.Write(part.bundle) // to memory
+		_ = w.Close()
+		t.Logf("%s: %d bytes, %d compressed", part.name, len(part.bundle), zipped.Len())
+		if zipped.Len() > part.limit {
+			t.Errorf("%s has %d bytes compressed, want %d at most", part.name, zipped.Len(), part.limit)
 		}
 	}
 }

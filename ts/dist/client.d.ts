@@ -184,10 +184,6 @@ export declare class Client extends EventTarget {
     }): Promise<void>;
     /** A page of what is kept: the newest one, or what follows `after`. */
     history<T = any>(topics: string | readonly string[], { after, limit, signal }?: HistoryOptions): Promise<Page<T>>;
-    /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
-    presence(topic: string, { signal }?: {
-        signal?: AbortSignal;
-    }): AsyncGenerator<Member[], void, undefined>;
     /** Changes the transports that may be used. It takes over to the first of them that works. */
     use(transports: readonly Transport[]): void;
     /** Finds out within 2 s whether the connection works, or makes a new one. Pages do so when they come back. */
@@ -241,9 +237,13 @@ export interface DuplexOptions extends Options {
      */
     persist?: boolean | string;
 }
-/** A client that can share its connection with other tabs, and tell what a network lets through. */
+/** A client that can also share its connection with other tabs, tell who is there, and what a network lets through. */
 export declare class Duplex extends Client {
     constructor(url: string | URL, options?: DuplexOptions);
+    /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
+    presence(topic: string, { signal }?: {
+        signal?: AbortSignal;
+    }): AsyncGenerator<Member[], void, undefined>;
     /** Tries every transport between here and a server, and tells which get through, and why others do not. */
     static check(url: string | URL, options?: CheckOptions): Promise<CheckReport>;
 }

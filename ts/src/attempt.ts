@@ -1,4 +1,5 @@
 import type { TopicEvent, Transport } from "./api.ts";
+import { now } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import type { Http } from "./http.ts";
 import type { Open, Receiver, Stream } from "./transport.ts";
@@ -30,7 +31,7 @@ export class Attempt implements Receiver {
    * all that (PROTOCOL.md §15.5).
    */
   given: Set<string> | undefined;
-  /** When its first signal came, in ms; 0: not yet. */
+  /** When its first signal came, by the clock that nobody sets; 0: not yet. */
   worked = 0;
   stream!: Stream;
   #after!: string;
@@ -75,7 +76,7 @@ export class Attempt implements Receiver {
         this.stream.close();
         return this.#begin();
       }
-      this.worked = this.#heard = Date.now();
+      this.worked = this.#heard = now();
       this.#watch();
     }
     const { interval = this.#interval } = event.event === "$ping" ? event.data : {};
@@ -87,7 +88,7 @@ export class Attempt implements Receiver {
   }
 
   heard(limit = 0): void {
-    this.#heard = Date.now();
+    this.#heard = now();
     this.#limit = limit;
   }
 
@@ -97,23 +98,23 @@ export class Attempt implements Receiver {
   }
 
   #watch(ms: number = this.#patience): void {
-    this.#due = Date.now() + ms;
+    this.#due = now() + ms;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#look(), ms);
   }
 
   #look(): void {
-    const now = Date.now();
-    const left = this.#heard + this.#patience - now;
+    const time = now();
+    const left = this.#heard + this.#patience - time;
     if (left > 0) return this.#watch(left);
     // What came while the page slept may still have to be read.
-    if (now - this.#due > late) return this.check();
+    if (time - this.#due > late) return this.check();
     this.lost(new DuplexError("silent", "nothing was received for too long"));
   }
 
   /** Gives it 2 s to show that it works. */
   check(): void {
-    const asked = Date.now();
+    const asked = now();
     this.stream.ping?.();
     this.#due = asked + patience;
     clearTimeout(this.#timer);

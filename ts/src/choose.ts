@@ -14,85 +14,74 @@ export interface Chooser {
   chosen(transport?: Transport): void;
 }
 
-/** One choice among transports, the preferred one first (PROTOCOL.md §15.3). */
-export class Choice {
-  #transports: readonly Transport[];
-  #chooser: Chooser;
-  #began = new Set<Transport>(); // all that were begun
-  #running = new Set<Transport>(); // those that neither work nor have failed
-  #works: Transport | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #limit: ReturnType<typeof setTimeout>;
-  #head: number;
-  #first: Transport | undefined;
-  #over = false;
-
-  /** `first` is the one to begin with, because it worked before. */
-  constructor(transports: readonly Transport[], chooser: Chooser, first?: Transport, remembered = false) {
-    this.#transports = transports;
-    this.#chooser = chooser;
-    this.#head = remembered ? rememberedHead : head;
-    this.#limit = setTimeout(() => this.stop(), limit);
-    this.#first = first && transports.includes(first) ? first : undefined;
-  }
-
-  start(): void {
-    this.#next(this.#first);
-  }
-
-  #next(transport = this.#transports.find((t) => !this.#began.has(t))): void {
-    clearTimeout(this.#timer);
-    if (this.#over) return;
-    if (!transport) {
-      if (!this.#running.size) this.stop();
-      return;
-    }
-    this.#began.add(transport);
-    this.#running.add(transport);
-    this.#timer = setTimeout(() => this.#next(), this.#head);
-    this.#head = head;
-    this.#chooser.begin(transport);
-  }
-
+/** A choice that goes on. */
+export interface Choice {
+  start(): void;
   /** The transport has given its first signal. */
-  works(transport: Transport): void {
-    if (!this.#running.delete(transport)) return;
-    const other = this.#works;
-    const rank = (t: Transport) => this.#transports.indexOf(t);
-    const better = !other || rank(transport) < rank(other);
-    if (better) this.#works = transport;
-    const worse = better ? other : transport;
-    if (worse) this.#chooser.drop(worse);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.stop(), grace);
-    this.#settle();
-  }
-
-  failed(transport: Transport): void {
-    if (!this.#running.delete(transport)) return;
-    if (this.#works) this.#settle();
-    else this.#next();
-  }
-
-  /** Nobody preferred is left to wait for. */
-  #settle(): void {
-    const works = this.#transports.indexOf(this.#works!);
-    if (![...this.#running].some((t) => this.#transports.indexOf(t) < works)) this.stop();
-  }
-
+  works(transport: Transport): void;
+  failed(transport: Transport): void;
   /** Ends the choice with what there is. */
-  stop(): void {
-    if (this.#over) return;
-    this.cancel();
-    for (const transport of this.#running) this.#chooser.drop(transport);
-    this.#running.clear();
-    this.#chooser.chosen(this.#works);
+  stop(): void;
+  /** Ends it without a word. */
+  cancel(): void;
+}
+
+/**
+ * Chooses among transports, the preferred one first (PROTOCOL.md §15.3). `first` is the one to begin
+ * with, for another reason.
+ */
+export function choose(transports: readonly Transport[], { begin, drop, chosen }: Chooser, first?: Transport, remembered = false): Choice {
+  const waiting = new Set(transports); // those that were not begun
+  const running = new Set<Transport>(); // those that neither work nor have failed
+  const rank = (transport?: Transport): number => transports.indexOf(transport!);
+  let works: Transport | undefined;
+  let over = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const end = setTimeout(stop, limit);
+
+  function next(transport: Transport | undefined = [...waiting][0], ms: number = head): void {
+    clearTimeout(timer);
+    if (over) return;
+    if (transport) {
+      waiting.delete(transport);
+      running.add(transport);
+      timer = setTimeout(next, ms);
+      begin(transport);
+    } else if (!running.size) stop();
   }
 
-  /** Ends it without a word. */
-  cancel(): void {
-    this.#over = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#limit);
+  /** Over, if nobody who is preferred is left to wait for. */
+  function settle(): void {
+    if (![...running].some((t) => rank(t) < rank(works))) stop();
   }
+
+  function cancel(): void {
+    over = true;
+    clearTimeout(timer);
+    clearTimeout(end);
+  }
+
+  function stop(): void {
+    if (over) return;
+    cancel();
+    running.forEach(drop);
+    chosen(works);
+  }
+
+  return {
+    stop,
+    cancel,
+    start: () => next(waiting.has(first!) ? first : undefined, remembered ? rememberedHead : head),
+    works(transport) {
+      if (over || !running.delete(transport)) return;
+      if (works) drop(rank(transport) < rank(works) ? works : transport);
+      if (!works || rank(transport) < rank(works)) works = transport;
+      clearTimeout(timer);
+      timer = setTimeout(stop, grace);
+      settle();
+    },
+    failed(transport) {
+      if (!over && running.delete(transport)) works ? settle() : next();
+    },
+  };
 }

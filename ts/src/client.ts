@@ -1,6 +1,7 @@
-import type { HistoryOptions, Member, Options, Page, PublishOptions, Status, SubscribeOptions, TopicEvent, Transport } from "./api.ts";
+import type { HistoryOptions, Options, Page, PublishOptions, Status, SubscribeOptions, TopicEvent, Transport } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { Direct } from "./direct.ts";
+import { checkName } from "./event.ts";
 import { Http } from "./http.ts";
 import { Outbox } from "./outbox.ts";
 import { Subscription } from "./subscription.ts";
@@ -11,12 +12,14 @@ import { onWake } from "./wake.ts";
  * through, and dispatches `status` when its status has changed.
  */
 export class Client extends EventTarget {
-  #http: Http;
+  /** @internal */
+  readonly http: Http;
   #connection: Connection;
   #outbox: Outbox;
   #open = new AbortController();
   #status!: Status;
   #told = false;
+  #seen: Connection["status"] | undefined;
 
   /**
    * `url` is that of the server, as `https://example.com`, with a path if it is below one. In a page it
@@ -25,9 +28,9 @@ export class Client extends EventTarget {
   constructor(url: string | URL, options: Options = {}) {
     super();
     const { href, search, hash } = new URL(url, globalThis.location?.href);
-    if (search || hash) throw new TypeError("the server's URL has a query or a fragment");
-    this.#http = new Http(href.replace(/\/+$/, ""), options);
-    const own = (changed: () => void): Connection => new Direct(this.#http, options, changed);
+    if (search || hash) throw new TypeError("a server's URL has neither query nor fragment");
+    this.http = new Http(href.replace(/\/+$/, ""), options);
+    const own = (changed: () => void): Connection => new Direct(this.http, options, changed);
     const changed = (): void => this.#changed();
     this.#connection = options.between?.(own, changed) ?? own(changed);
     this.#outbox = new Outbox(this.#connection, options.outbox ?? 1000, options.store, changed);
@@ -43,9 +46,12 @@ export class Client extends EventTarget {
   #changed(): void {
     const { state } = this.#status ?? {};
     if (!this.#outbox) return; // not yet
-    this.#status = { ...this.#connection.status, waiting: this.#outbox.size };
-    if (this.#status.state === "connected" && state !== "connected") this.#outbox.wake();
-    if (this.#told) return;
+    const { status } = this.#connection;
+    this.#status = { ...status, waiting: this.#outbox.size };
+    if (status.state === "connected" && state !== "connected") this.#outbox.wake();
+    // What waits while it is connected does so for a moment only.
+    if (this.#told || (status === this.#seen && state === "connected")) return;
+    this.#seen = status;
     this.#told = true;
     queueMicrotask(() => {
       this.#told = false;
@@ -72,48 +78,21 @@ export class Client extends EventTarget {
    */
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
     checkName(topic);
-    const { event, key = randomKey(), signal } = options;
-    return this.#outbox.add({ key, topic, event, ...content(data, options.media) }, signal);
+    return this.#outbox.publish(topic, data, options);
   }
 
   /** Ends a topic, after what was published to it here: its subscribers get `$end`, and it takes no more events. */
   async end(topic: string, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     checkName(topic);
     await this.#outbox.settled(topic);
-    await this.#http.request(this.#http.url([topic]), { method: "DELETE", signal });
+    await this.http.request(this.http.url([topic]), { method: "DELETE", signal });
   }
 
   /** A page of what is kept: the newest one, or what follows `after`. */
   async history<T = any>(topics: string | readonly string[], { after, limit, signal }: HistoryOptions = {}): Promise<Page<T>> {
     const names = [topics].flat() as string[];
     names.forEach(checkName);
-    return this.#http.page(names, { after, limit }, signal);
-  }
-
-  /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
-  async *presence(topic: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Member[], void, undefined> {
-    checkName(topic);
-    const name = `$presence/${topic}`;
-    again: for (;;) {
-      const members = new Map<string, Member>();
-      let cursor: string | undefined;
-      for (let from: string | undefined = ""; from !== undefined; ) {
-        const response: Response = await this.#http.request(this.#http.url([name], { as: "poll", limit: 1000, from: from || undefined }), { signal });
-        const page: { members: Member[]; cursor: string; more: boolean } = await response.json();
-        for (const member of page.members) members.set(member.member, member);
-        cursor ??= page.cursor;
-        from = page.more ? page.members.at(-1)!.member : undefined;
-      }
-      yield [...members.values()];
-      for await (const { event, data } of this.subscribe<{ joins: Member[]; leaves: Member[] }>(name, { after: cursor, signal })) {
-        if (event === "$gap") continue again;
-        if (event !== "presence") continue;
-        for (const { member } of data.leaves) members.delete(member);
-        for (const member of data.joins) members.set(member.member, member);
-        yield [...members.values()];
-      }
-      return;
-    }
+    return this.http.page(names, { after, limit }, signal);
   }
 
   /** Changes the transports that may be used. It takes over to the first of them that works. */
@@ -137,25 +116,4 @@ export class Client extends EventTarget {
     this.#outbox.close();
     this.#connection.close();
   }
-}
-
-/** Refuses what would become another URL. The rest is the server's to judge. */
-function checkName(name: string): void {
-  if (typeof name !== "string" || name.split("/").some((segment) => !segment || segment === "." || segment === "..")) throw new TypeError(`${JSON.stringify(name)} is neither a topic nor a pattern`);
-}
-
-function content(data: unknown, media?: string): { data: string | Uint8Array<ArrayBuffer>; media: string } {
-  if (typeof data === "string") return { data, media: media ?? "text/plain" };
-  if (data instanceof ArrayBuffer) return { data: new Uint8Array(data.slice(0)), media: media ?? binary };
-  if (ArrayBuffer.isView(data)) return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() as Uint8Array<ArrayBuffer>, media: media ?? binary };
-  const json = JSON.stringify(data);
-  if (json === undefined) throw new TypeError("JSON cannot say this data");
-  return { data: json, media: media ?? "application/json" };
-}
-
-const binary = "application/octet-stream";
-
-/** 128 random bits, also where a page may not have crypto.randomUUID: over plain HTTP. */
-function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -1,7 +1,8 @@
 import type { Options, Publication, Status, TopicEvent, Transport } from "./api.ts";
 import { Attempt, type Owner } from "./attempt.ts";
 import { Backoff } from "./backoff.ts";
-import { Choice } from "./choose.ts";
+import { choose, type Choice } from "./choose.ts";
+import { now } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
 import { matches } from "./event.ts";
@@ -24,6 +25,7 @@ const lasting = 5000;
 const patience = 2000;
 /** How long names that nobody wants any more may still be subscribed. */
 const linger = 500;
+const noSign = "no sign of life in time";
 /** Milliseconds that a publish may take. */
 const publishWithin = 30_000;
 
@@ -51,7 +53,7 @@ export class Direct implements Connection, Owner, Shared {
   #probe: ReturnType<typeof setTimeout> | undefined;
   #probes = 0;
   #updating: ReturnType<typeof setTimeout> | undefined;
-  #lastChange = 0;
+  #lastChange = -betweenChanges;
   /** Whether the last request got an answer. */
   #reached = false;
 
@@ -61,8 +63,9 @@ export class Direct implements Connection, Owner, Shared {
     this.use(options.transports ?? (Object.keys(opens) as Transport[]));
   }
 
-  #set(change: Partial<Status>): void {
-    this.status = { ...this.status, error: undefined, ...change };
+  #be(state: Status["state"], more?: Partial<Status>): void {
+    const { latency, failed } = this.status;
+    this.status = { state, latency, failed, ...more };
     this.#changed();
   }
 
@@ -93,7 +96,7 @@ export class Direct implements Connection, Owner, Shared {
     if (this.#readers.size) return this.#update(linger);
     this.#drop();
     this.#begun = false;
-    if (this.status.state !== "closed") this.#set({ state: "idle", transport: undefined, error: this.#refused });
+    if (this.status.state !== "closed") this.#be("idle", { error: this.#refused });
   }
 
   carries(names: readonly string[]): boolean {
@@ -186,14 +189,16 @@ export class Direct implements Connection, Owner, Shared {
   }
 
   answered(a: Attempt, latency: number): void {
-    if (a === this.#current || !this.#current) this.#set({ latency });
+    if (this.#current && a !== this.#current) return;
+    this.status = { ...this.status, latency: Math.round(latency) };
+    this.#changed();
   }
 
   // The choice of a transport.
 
   use(transports: readonly Transport[]): void {
     this.#transports = transports.filter((t) => opens[t] && (t !== "websocket" || this.http.WebSocket));
-    if (!this.#transports.length) throw new TypeError("none of the transports is available here");
+    if (!this.#transports.length) throw new TypeError("no such transport here");
     const { transport } = this.#current ?? {};
     if (transport && transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
     else if (!this.#current && this.#begun) this.#connect();
@@ -208,7 +213,7 @@ export class Direct implements Connection, Owner, Shared {
   #connect(last?: Transport, first = last): void {
     if (this.status.state === "closed") return;
     clearTimeout(this.#retry);
-    this.#set({ state: "connecting", transport: undefined, error: this.status.error });
+    this.#be("connecting", { error: this.status.error });
     this.#choose(this.#transports, first, !!last);
   }
 
@@ -220,14 +225,14 @@ export class Direct implements Connection, Owner, Shared {
   #choose(transports: readonly Transport[], first?: Transport, remembered = false): void {
     this.#abandon();
     this.#errors = [];
-    const choice = new Choice(
+    const choice = choose(
       transports,
       {
         begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t]!, this.#wanted(), transports.length === 1 && !this.#current)),
         drop: (t) => {
           const a = this.#candidates.get(t);
           if (!a) return; // it is the one that failed
-          if (!a.worked) this.#note(t, "no sign of life in time");
+          if (!a.worked) this.#note(t, noSign);
           a.close();
           this.#candidates.delete(t);
         },
@@ -261,10 +266,10 @@ export class Direct implements Connection, Owner, Shared {
     old?.close();
     if (!a.given?.size) a.given = undefined;
     this.#reached = true;
-    if (old?.transport !== transport) this.#lastChange = Date.now();
+    if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
     remember(this.http.base, transport);
-    this.#set({ state: "connected", transport, version: this.#version(), failed });
+    this.#be("connected", { transport, version: this.#version(), failed });
     this.#schedule();
     this.#update(0);
     this.#opened();
@@ -293,7 +298,7 @@ export class Direct implements Connection, Owner, Shared {
     const wait = soon ? 0 : Math.min(firstProbe * 2 ** this.#probes++, lastProbe) * (0.8 + Math.random() * 0.4);
     this.#probe = setTimeout(
       () => (this.#choice ? this.#schedule() : this.#takeOver(this.#better(transport))),
-      Math.max(wait, this.#lastChange + betweenChanges - Date.now()),
+      Math.max(wait, this.#lastChange + betweenChanges - now()),
     );
   }
 
@@ -316,7 +321,7 @@ export class Direct implements Connection, Owner, Shared {
   #lostCurrent(a: Attempt, error: DuplexError): void {
     this.#current = undefined;
     for (const reader of this.#readers) reader.lost();
-    if (Date.now() - a.worked > lasting) this.#backoff.reset();
+    if (now() - a.worked > lasting) this.#backoff.reset();
     this.#abandon();
     this.#errors = [error];
     if (error.problem && !error.retryable) return this.#failed();
@@ -338,8 +343,8 @@ export class Direct implements Connection, Owner, Shared {
   #failed(): void {
     const errors = this.#errors;
     const final = errors.filter((e) => !e.retryable);
-    const refused = final.find((e) => e.problem) ?? (final.length && errors.every((e) => !e.retryable || !e.status) ? final[0] : undefined);
-    const error = refused ?? errors.find((e) => e.retryAfter) ?? errors.at(-1) ?? new DuplexError("silent", "no transport gave a sign of life");
+    const refused = final.find((e) => e.problem) ?? (errors.some((e) => e.retryable && e.status) ? undefined : final[0]);
+    const error = refused ?? errors.find((e) => e.retryAfter) ?? errors.at(-1) ?? new DuplexError("silent", noSign);
     const readers = [...this.#readers];
     // A page is not told why a WebSocket was refused: others have to find out.
     const blind = this.#transports.every((t) => t === "websocket") && error.code !== "unreachable";
@@ -364,7 +369,7 @@ export class Direct implements Connection, Owner, Shared {
 
   #wait(error: DuplexError, first?: Transport): void {
     if (this.status.state === "closed") return;
-    this.#set({ state: "waiting", transport: undefined, error });
+    this.#be("waiting", { error });
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(undefined, first), this.#backoff.next(error));
   }
@@ -397,7 +402,7 @@ export class Direct implements Connection, Owner, Shared {
       if (!this.#reached) await this.#reach();
       const response = await this.http.request(this.http.url([topic], { event }), {
         method: "POST",
-        headers: { "Content-Type": media!, "Idempotency-Key": /["\\]/.test(key) ? key : `"${key}"` },
+        headers: { "Content-Type": media!, "Idempotency-Key": key },
         body: data,
         signal: AbortSignal.timeout(publishWithin),
       });
@@ -428,7 +433,7 @@ export class Direct implements Connection, Owner, Shared {
   }
 
   close(): void {
-    this.#set({ state: "closed", transport: undefined });
+    this.#be("closed");
     for (const reader of [...this.#readers]) reader.over();
     this.#drop();
   }

@@ -1,7 +1,8 @@
-import type { Options } from "./api.ts";
+import type { Member, Options } from "./api.ts";
 import { check, type CheckOptions, type CheckReport } from "./check.ts";
 import { Client } from "./client.ts";
 import { indexedDBStore } from "./idb.ts";
+import { presence } from "./presence.ts";
 import { share } from "./tabs.ts";
 
 export interface DuplexOptions extends Options {
@@ -17,7 +18,7 @@ export interface DuplexOptions extends Options {
   persist?: boolean | string;
 }
 
-/** A client that can share its connection with other tabs, and tell what a network lets through. */
+/** A client that can also share its connection with other tabs, tell who is there, and what a network lets through. */
 export class Duplex extends Client {
   constructor(url: string | URL, options: DuplexOptions = {}) {
     const { shared, persist, member, transports } = options;
@@ -27,6 +28,11 @@ export class Duplex extends Client {
       store: options.store ?? (persist ? indexedDBStore(name(persist)) : undefined),
       between: shared ? (own, changed) => share(name(shared, member, transports), own, changed) : undefined,
     });
+  }
+
+  /** Who is on a topic: now, and again each time that changes (PROTOCOL.md §14). */
+  presence(topic: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<Member[], void, undefined> {
+    return presence(this, topic, signal);
   }
 
   /** Tries every transport between here and a server, and tells which get through, and why others do not. */

@@ -18,9 +18,9 @@ export class DuplexError extends Error {
     this.status = status;
     this.retryAfter = retryAfter;
     this.problem = problem;
-    this.retryable =
-      (status < 400 && code !== "closed" && code !== "unknown" && code !== "outbox-full") ||
-      status >= 500 || status === 408 || status === 425 || status === 429 || code === "key-in-progress";
+    this.retryable = status
+      ? status >= 500 || [408, 425, 429].includes(status) || code === "key-in-progress"
+      : !["closed", "unknown", "outbox-full"].includes(code);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { OutboxStore, Publication } from "./api.ts";
+import type { OutboxStore, Publication, PublishOptions } from "./api.ts";
 import { Backoff } from "./backoff.ts";
 import type { Connection } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
@@ -51,8 +51,9 @@ export class Outbox {
     return { publication, busy: false, done, failed };
   }
 
-  async add(publication: Publication, signal?: AbortSignal): Promise<string> {
+  async publish(topic: string, data: unknown, { event, key = randomKey(), media, signal }: PublishOptions): Promise<string> {
     signal?.throwIfAborted();
+    const publication: Publication = { key, topic, event, ...content(data, media) };
     if (this.#closed) throw new DuplexError("closed", "the client is closed");
     if (this.#items.length >= this.#limit) throw new DuplexError("outbox-full", `${this.#limit} publishes wait already`);
     let item!: Item;
@@ -141,6 +142,22 @@ export class Outbox {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#pause);
-    for (const item of this.#items.splice(0)) item.failed(new DuplexError("closed", "the client was closed"));
+    for (const item of this.#items.splice(0)) item.failed(new DuplexError("closed", "the client is closed"));
   }
+}
+
+function content(data: unknown, media?: string): { data: string | Uint8Array<ArrayBuffer>; media: string } {
+  if (typeof data === "string") return { data, media: media ?? "text/plain" };
+  if (data instanceof ArrayBuffer) return { data: new Uint8Array(data.slice(0)), media: media ?? binary };
+  if (ArrayBuffer.isView(data)) return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() as Uint8Array<ArrayBuffer>, media: media ?? binary };
+  const json = JSON.stringify(data);
+  if (json === undefined) throw new TypeError("JSON cannot say this data");
+  return { data: json, media: media ?? "application/json" };
+}
+
+const binary = "application/octet-stream";
+
+/** 128 random bits, also where a page may not have crypto.randomUUID: over plain HTTP. */
+function randomKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 }

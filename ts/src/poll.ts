@@ -1,4 +1,5 @@
-import { sleep } from "./backoff.ts";
+import type { TopicEvent } from "./api.ts";
+import { now, sleep } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { failure, parsePage, type Http } from "./http.ts";
 import type { Receiver, Stream } from "./transport.ts";
@@ -7,7 +8,7 @@ import type { Receiver, Stream } from "./transport.ts";
 const hold = 25;
 /** Milliseconds between polls that found nothing. */
 const interval = 1000;
-/** Milliseconds that an answer may take. */
+/** Milliseconds that an answer may take, with what is between polls. */
 const patience = 10_000;
 
 /** Pages that are held until there is an event (PROTOCOL.md §5.6). */
@@ -26,18 +27,18 @@ function pages(http: Http, names: readonly string[], after: string, to: Receiver
 
   const run = async () => {
     for (let first = true; ; first = false) {
-      const began = Date.now();
+      const began = now();
       const wait = first ? 0 : hold;
       // The first page is for its cursor, and so that it comes at once.
-      const query = hold ? { as: "longpoll", wait } : { as: "poll" };
-      const page = await parsePage(await http.read(names, { ...query, after, limit: 1000 }, signal), signal);
+      const query = { as: hold ? "longpoll" : "poll", wait, after, limit: 1000 };
+      const page = await parsePage(await http.read(names, query, signal), signal);
       if (signal.aborted) return;
-      to.heard((hold || interval / 1000) * 1000 + patience);
-      if (!wait) to.answered(Date.now() - began);
-      const signals = page.gap ? [{ id: "", topic: "", event: "$gap", data: page.gap }] : [];
-      // A page's cursor is a $ping: before its events where it begins, else where it ends.
-      const ping = { id: "", topic: "", event: "$ping", data: {} };
-      for (const message of [...(first ? [{ ...ping, id: page.events.length ? "" : page.cursor }] : []), ...signals, ...page.events, { ...ping, id: page.cursor }]) {
+      to.heard(hold * 1000 + patience);
+      if (!wait) to.answered(now() - began);
+      const told = (event: string, data: object, id = ""): TopicEvent => ({ id, topic: "", event, data });
+      const messages = [...page.events, told("$ping", {}, page.cursor)];
+      if (page.gap) messages.unshift(told("$gap", page.gap));
+      for (const message of messages) {
         to.message(message);
         if (signal.aborted) return;
       }

@@ -1,5 +1,6 @@
 import type { TopicEvent } from "./api.ts";
-import { Backoff, sleep } from "./backoff.ts";
+import { Backoff } from "./backoff.ts";
+import { sleep } from "./clock.ts";
 import type { Feed, Sink } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
 import { matches } from "./event.ts";

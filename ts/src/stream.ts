@@ -1,3 +1,4 @@
+import { now } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { parse } from "./event.ts";
 import { failure, type Http } from "./http.ts";
@@ -29,7 +30,7 @@ function read(
 ): Stream {
   const abort = new AbortController();
   const { signal } = abort;
-  const began = Date.now();
+  const began = now();
   let retry = 0;
   let first = true;
 
@@ -50,7 +51,7 @@ function read(
       for (const line of lines) {
         const event = json(line, (ms) => (retry = ms));
         if (!event.trim()) continue;
-        if (first) to.answered(Date.now() - began);
+        if (first) to.answered(now() - began);
         first = false;
         to.message(parse(JSON.parse(event)));
         if (signal.aborted) return;

@@ -1,4 +1,5 @@
 import type { Publication } from "./api.ts";
+import { now } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { parse } from "./event.ts";
 import type { Http } from "./http.ts";
@@ -31,9 +32,9 @@ export function websocket(http: Http, names: readonly string[], after: string, t
     });
 
   const ping = () => {
-    const asked = Date.now();
+    const asked = now();
     say({ op: "ping" }).then(
-      () => over || to.answered(Date.now() - asked),
+      () => over || to.answered(now() - asked),
       () => {}, // lost says so
     );
   };
@@ -78,7 +79,7 @@ export function websocket(http: Http, names: readonly string[], after: string, t
     close() {
       over = true;
       socket?.close(); // also one that connects: browsers let the next one to this host wait for it
-      lost(new DuplexError("cut", "the transport was left"));
+      lost(new DuplexError("cut", "closed"));
     },
     async change(add, remove) {
       const all = (op: string, names: readonly string[]) => names.map((topic) => say({ op, topic }));

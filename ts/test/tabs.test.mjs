@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
+import { bundle } from "./bundle.mjs";
 
 // Which tab does something: here all are in one process.
 const owner = new AsyncLocalStorage();
@@ -60,7 +61,7 @@ const locks = new Locks();
 Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
 globalThis.BroadcastChannel = Channel;
 
-const { share } = await import(process.env.TABS); // src/tabs.ts, bundled
+const { share } = await (process.env.TABS ? import(process.env.TABS) : bundle("tabs"));
 
 // A server with one log, and connections to it, of which there should be one.
 class Server {
