@@ -12,7 +12,7 @@ const module = "github.com/duplexhq/duplex"
 // arrows says which packages of the module each package may import. They point
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
-	"cmd/duplex":        {"server", "client", "client/http3", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
+	"cmd/duplex":        {"server", "client", "client/check", "client/http3", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
 	"server":            {"view", "view/webtransport", "home", "ts", "internal/h2", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
 	"client/http3":      {},
@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 
 	"cmd/duplex/internal/wstalk":          {"websocket", "websocket/wire", "cmd/duplex/internal/stdio"},
 	"cmd/duplex/internal/stdio":           {},
+	"client/check":                        {"client", "client/http3", "websocket", "sse"},
 	"client/conformance":                  {"client/conformance/hostile", "internal/testnet", "topic", "topic/memlog", "view"},
 	"client/conformance/hostile":          {"internal/testnet"},
 	"websocket/h2/internal/xconnect":      {},

@@ -111,10 +111,7 @@ type Client struct {
 // or publish, and nothing runs without one. Close ends what does.
 func New(baseURL string, opts *Options) (*Client, error) {
 	base, err := url.Parse(baseURL)
-	if err != nil {
-		return nil, err
-	}
-	if base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return nil, fmt.Errorf("server %q: want http://HOST or https://HOST", baseURL)
 	}
 	if base.RawQuery != "" || base.Fragment != "" {

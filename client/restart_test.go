@@ -18,14 +18,14 @@ import (
 // A server of 2,000 clients stops, and is back 5 s later: they do not come back
 // all at once, and all are back in time.
 func TestRestart(t *testing.T) {
-	const clients = 2000
+	const clients = restarted
 	for name, test := range map[string]struct {
 		orderly bool
 		peak    int           // connects per second, of 2,000 that were cut at the same time
 		back    time.Duration // after the server is
 	}{
-		"killed":  {false, 1600, 13 * time.Second},
-		"drained": {true, 1200, 13 * time.Second},
+		"killed":  {false, 1500, 13 * time.Second},
+		"drained": {true, 1100, 13 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestRestart(t *testing.T) {
 				tries := len(dialled)
 				mu.Unlock()
 				t.Logf("%d connects, at most %d in a second; all back after %v", tries, peak, took)
-				if peak > test.peak {
-					t.Errorf("%d connects in a second, want at most %d", peak, test.peak)
+				if peak > test.peak*clients/2000+clients/20 {
+					t.Errorf("%d connects in a second, want at most %d of 2,000", peak, test.peak)
 				}
 				if took > test.back {
 					t.Errorf("the last one was back after %v, want %v", took, test.back)

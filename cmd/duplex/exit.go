@@ -41,6 +41,9 @@ func explain(ctx context.Context, err error) (code int, text string) {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage, text
 	}
+	if e, ok := errors.AsType[*checkError](err); ok {
+		return e.code, text
+	}
 	if _, ok := errors.AsType[wstalk.UsageError](err); ok {
 		return exitUsage, text
 	}

@@ -21,6 +21,7 @@ type commands struct {
 	Pub     pubCommand     `cmd:"" help:"Publish events to a topic."`
 	Sub     subCommand     `cmd:"" help:"Print the events of topics as they come."`
 	WS      wsCommand      `cmd:"" name:"ws" help:"Talk to any WebSocket server."`
+	Check   checkCommand   `cmd:"" help:"Find out which transports pass between here and a server, and why others do not."`
 	Bench   benchCommand   `cmd:"" help:"Measure a server on this machine, and check what it delivers."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

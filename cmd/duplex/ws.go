@@ -167,11 +167,7 @@ type dialFlags struct {
 	Proxy   string `xor:"proxy" placeholder:"URL" help:"Proxy: http://, https:// or socks5://[USER:PASSWORD@]HOST:PORT. Without it HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed."`
 	NoProxy bool   `xor:"proxy" help:"Use no proxy, whatever the environment says."`
 
-	CA         string `name:"ca" placeholder:"FILE" help:"Trust the certificates of this PEM file, and no others."`
-	Cert       string `placeholder:"FILE" help:"Certificate to show to the server, in PEM."`
-	Key        string `placeholder:"FILE" help:"Private key of --cert, if it is not in the same file."`
-	Insecure   bool   `help:"Trust any certificate. Whoever is on the way can read and change everything."`
-	ServerName string `name:"servername" placeholder:"NAME" help:"Name to ask the server's certificate for, instead of the host of the URL."`
+	tlsFlags
 
 	Timeout         time.Duration `default:"10s" placeholder:"TIME" help:"Time for connecting, for closing, and for each thing that a script or a checked replay waits for (default 10s)."`
 	MaxMessageBytes size          `default:"64MiB" placeholder:"SIZE" help:"Message to receive (default 64MiB; 0 is no limit)."`
@@ -227,7 +223,16 @@ func (f *dialFlags) proxy() (func(*http.Request) (*url.URL, error), error) {
 	return http.ProxyURL(u), nil
 }
 
-func (f *dialFlags) tls() (*tls.Config, error) {
+// tlsFlags say whom to trust, and who we are.
+type tlsFlags struct {
+	CA         string `name:"ca" placeholder:"FILE" help:"Trust the certificates of this PEM file, and no others."`
+	Cert       string `placeholder:"FILE" help:"Certificate to show to the server, in PEM."`
+	Key        string `placeholder:"FILE" help:"Private key of --cert, if it is not in the same file."`
+	Insecure   bool   `help:"Trust any certificate. Whoever is on the way can read and change everything."`
+	ServerName string `name:"servername" placeholder:"NAME" help:"Name to ask the server's certificate for, instead of the host of the URL."`
+}
+
+func (f *tlsFlags) tls() (*tls.Config, error) {
 	config := &tls.Config{InsecureSkipVerify: f.Insecure, ServerName: f.ServerName}
 	if f.CA != "" {
 		pem, err := os.ReadFile(f.CA)

@@ -1,0 +1,195 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/websocket"
+)
+
+// A failure is why a probe does not work.
+type failure struct {
+	cause Cause
+	text  string
+}
+
+func (f *failure) Error() string { return f.text }
+
+var (
+	errUnanswered error = &failure{Unanswered, "there was no answer in time: something on the way swallows it"}
+	errSilent     error = &failure{Silent, "the handshake was answered, and then nothing came through: a black hole"}
+	errHeld       error = &failure{Held, "the answer began, and nothing followed: something on the way holds it back until its end"}
+	errHeldPoll   error = &failure{Cut, "an answer that is held for a second does not come"}
+	errLost       error = &failure{Lost, "events did not come in time"}
+)
+
+// explain tells why something failed.
+func (p *probe) explain(err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		if p.Version == HTTP3 && f.cause == Unanswered {
+			return &failure{UDPBlocked, "nobody answers by UDP: it is blocked on the way, or the port is not open"}
+		}
+		return f
+	}
+	if isDial(err) {
+		if e, ok := errors.AsType[*net.OpError](err); ok {
+			err = e // without the URL
+		}
+		return &failure{Unreached, err.Error()}
+	}
+	if p.Version == HTTP3 && !p.Works && isTimeout(err) {
+		return &failure{UDPBlocked, "nobody answers by UDP: it is blocked on the way, or the port is not open"}
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return &failure{Untrusted, "the certificate is not trusted: " + e.Err.Error()}
+	}
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		return &failure{Untrusted, "TLS: " + shorten(err)}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return &failure{Untrusted, "the server does not speak TLS there"}
+	}
+	if isTimeout(err) {
+		return errUnanswered.(*failure)
+	}
+	return &failure{Cut, "the connection was cut: " + shorten(err)}
+}
+
+// handshake tells why a WebSocket was not opened.
+func (p *probe) handshake(resp *http.Response, err error) error {
+	e, ok := errors.AsType[*websocket.HandshakeError](err)
+	switch {
+	case !ok:
+		return err
+	case e.Field == ":protocol":
+		return &failure{NotOffered, p.Version + " is there, without WebSocket over it (RFC 8441)"}
+	case resp == nil:
+		return &failure{NotDuplex, e.Error()}
+	}
+	refusal := refused(resp.StatusCode, resp.Header, e.Body)
+	problem := problemOf(e.Body)
+	switch {
+	case problem == "upgrade-required", resp.StatusCode == http.StatusUpgradeRequired, resp.StatusCode < 300:
+		return &failure{Stripped, fmt.Sprintf("the handshake arrives as a plain request (answered %d): something on the way drops Upgrade", resp.StatusCode)}
+	case problem == "bad-handshake":
+		return &failure{Stripped, "the handshake arrives incomplete: something on the way speaks HTTP/1.0, or drops fields of it"}
+	case problem == "" && refusal.cause == Other:
+		return &failure{Refused, fmt.Sprintf("something on the way refuses handshakes (%s)", status(resp.StatusCode))}
+	}
+	return refusal
+}
+
+// refused tells what an answer means that is not the wanted one.
+func refused(code int, header http.Header, body []byte) *failure {
+	problem := problemOf(body)
+	text := status(code)
+	if problem != "" {
+		text += " " + problem
+	}
+	switch {
+	case problem == "origin-refused":
+		return &failure{Origin, text + ": the server takes no requests of this Origin (--allow-origin)"}
+	case code == http.StatusMisdirectedRequest:
+		return &failure{Host, text + ": the server does not know itself by this Host (--allow-host)"}
+	case code == http.StatusUnauthorized:
+		return &failure{Unauthorized, text + ": a token is needed, or another one"}
+	case code >= 300 && code < 400:
+		return &failure{Redirected, text + " to " + header.Get("Location")}
+	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
+		return &failure{Busy, text}
+	}
+	return &failure{Other, text}
+}
+
+func status(code int) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", code, http.StatusText(code)))
+}
+
+// problemOf is the NAME of PROTOCOL.md §9.2, if the body has one.
+func problemOf(body []byte) string {
+	var said struct{ Type string }
+	if json.Unmarshal(body, &said) != nil {
+		return ""
+	}
+	name, ok := strings.CutPrefix(said.Type, "urn:duplex:problem:")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+func isDial(err error) bool {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		return true
+	}
+	_, noName := errors.AsType[*net.DNSError](err)
+	return noName
+}
+
+func isTimeout(err error) bool {
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded)
+}
+
+// shorten leaves out what the row says already.
+func shorten(err error) string {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "it ended early"
+	}
+	text := err.Error()
+	for _, prefix := range []string{"websocket: ", "http2: ", "tls: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}
+
+// advise says what to make of the results.
+func (r *Report) advise() {
+	byTransport := make(map[client.Transport]*Result) // the one that works, else that of HTTP/1.1
+	for i := range r.Results {
+		row := &r.Results[i]
+		if known := byTransport[row.Transport]; known == nil || !known.Works && (row.Works || known.Cause == NotOffered) {
+			byTransport[row.Transport] = row
+		}
+	}
+	for _, t := range []client.Transport{client.WebSocket, client.SSE, client.Stream, client.Longpoll, client.Poll} {
+		if row := byTransport[t]; row != nil && row.Works {
+			r.Best = t
+			break
+		}
+	}
+	ws, events, poll := byTransport[client.WebSocket], byTransport[client.SSE], byTransport[client.Poll]
+	if r.Best == "" {
+		r.Advice = fmt.Sprintf("Nothing gets through: %s.", poll.Why)
+		return
+	}
+	var advice []string
+	if r.Best == client.WebSocket {
+		advice = append(advice, "Clients will use WebSockets.")
+	} else {
+		advice = append(advice, fmt.Sprintf("Clients will use %s, because WebSockets do not get through: %s.", r.Best, ws.Why))
+	}
+	switch ws.Cause {
+	case Stripped:
+		advice = append(advice, "To have them, let the proxy pass Upgrade and Connection over HTTP/1.1 (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";).")
+	case Refused, Silent, Unanswered:
+		advice = append(advice, "Over TLS (https), what is on the way can often not tell WebSockets apart.")
+	}
+	if events.Cause == Held {
+		advice = append(advice, "Streams are held back: switch off buffering and compression for them (nginx: proxy_buffering off; gzip off;).")
+	}
+	if row := byTransport[Publishing]; row != nil && !row.Works {
+		advice = append(advice, fmt.Sprintf("Publishing does not work: %s.", row.Why))
+	}
+	r.Advice = strings.Join(advice, " ")
+}
