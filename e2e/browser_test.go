@@ -61,6 +61,8 @@ func browser(t testing.TB) context.Context {
 		// Only the loopback interface is for it.
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
+		// Pages that tests make up come from no address: they may use servers here all the same.
+		chromedp.Flag("disable-features", "LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets"),
 		// Test servers sign their certificates themselves.
 		chromedp.Flag("ignore-certificate-errors", true),
 		chromedp.WindowSize(1000, 800),

@@ -41,7 +41,7 @@ const commands = {
     kept.clear();
     if (remembered) kept.set(`duplex:transport:${new URL(server).origin}`, JSON.stringify({ transport: remembered, time: Date.now() }));
     const getToken = tokens && (() => (tokens.length > 1 ? tokens.shift() : tokens[0]));
-    client = new Duplex(server, { transports, getToken });
+    client = new Duplex(server, { transports, getToken, ...globalThis.agentOptions });
     let last;
     const opened = client;
     client.addEventListener("status", () => {

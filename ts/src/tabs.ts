@@ -148,9 +148,13 @@ class Tabs implements Connection {
   close(): void {
     this.#closed = true;
     this.#listen("removeEventListener");
-    this.#readers.clear();
     this.#leave();
     this.#failPublishes(new DuplexError("closed", "the client is closed"));
+    const readers = [...this.#readers.values()];
+    this.#readers.clear();
+    this.status = { state: "closed", failed: {} };
+    this.#changed();
+    for (const { sink } of readers) sink.over();
   }
 
   /** Takes part, if it does not. */
