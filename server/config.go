@@ -91,6 +91,7 @@ type Config struct {
 
 	MaxEventBytes    int64         // of the data of one event
 	MaxBodyBytes     int64         // of a batch, or of a request to read
+	MaxIncomingBytes int64         // of all bodies that are not whole yet
 	MaxHeaderBytes   int           // of a request
 	MaxSubscriptions int           // of one request or connection
 	MaxConnections   int           // of the server. If zero, no limit

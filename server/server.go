@@ -95,6 +95,7 @@ func New(config *Config) (server *Server, err error) {
 	s.view, err = view.New(s.hub, &view.Options{
 		MaxEventBytes:    c.MaxEventBytes,
 		MaxBodyBytes:     c.MaxBodyBytes,
+		MaxIncomingBytes: c.MaxIncomingBytes,
 		MaxSubscriptions: c.MaxSubscriptions,
 		MaxWait:          c.MaxWait,
 		WriteTimeout:     c.WriteTimeout,

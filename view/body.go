@@ -19,7 +19,8 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 	if r.ContentLength > limit {
 		return nil, problemOf(&http.MaxBytesError{Limit: limit})
 	}
-	body := pacedReader{Reader: r.Body, rc: *http.NewResponseController(w), timeout: h.opts.WriteTimeout}
+	body := incoming{Reader: r.Body, handler: h, rc: *http.NewResponseController(w)}
+	defer body.end()
 	if r.ContentLength < 0 {
 		body.Reader = http.MaxBytesReader(w, r.Body, limit)
 	}
@@ -28,11 +29,10 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 		return nil, problemOf(e)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		p := newProblem("too-slow", "the body comes too slowly, see --write-timeout")
-		if r.ProtoMajor == 1 {
-			p.Header = http.Header{"Connection": {"close"}} // the rest of it is still to come
-		}
-		return nil, p
+		return nil, newProblem("too-slow", "the body comes too slowly, see --write-timeout").withoutRest(r)
+	}
+	if errors.Is(err, errIncoming) {
+		return nil, newProblem("limit-reached", "more is being sent than --max-incoming-bytes allows").withoutRest(r)
 	}
 	_ = body.rc.SetReadDeadline(time.Time{}) // fails if the client is gone
 	if err != nil {
@@ -41,24 +41,47 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 	return data, nil
 }
 
-// A pacedReader gives up a body of which a piece takes longer than the time limit,
-// so that nobody holds a handler by sending a byte now and then.
-type pacedReader struct {
+// withoutRest ends a connection of HTTP/1.1, on which the rest of a body is still
+// to come.
+func (p *Problem) withoutRest(r *http.Request) *Problem {
+	if r.ProtoMajor == 1 {
+		if p.Header == nil {
+			p.Header = make(http.Header)
+		}
+		p.Header.Set("Connection", "close")
+	}
+	return p
+}
+
+// errIncoming is for what would be too much, together with the bodies of others.
+var errIncoming = errors.New("the handler takes no more")
+
+// An incoming body is given up if a piece of it takes longer than the time limit,
+// so that nobody holds a handler by sending a byte now and then; and if all that
+// are not whole yet are too large.
+type incoming struct {
 	io.Reader
+	handler *Handler
 	rc      http.ResponseController
-	timeout time.Duration
+	read    int64
 	left    int // of the piece
 }
 
-func (b *pacedReader) Read(p []byte) (int, error) {
+func (b *incoming) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		b.left = len(piece{})
-		_ = b.rc.SetReadDeadline(time.Now().Add(b.timeout)) // fails where Read does
+		_ = b.rc.SetReadDeadline(time.Now().Add(b.handler.opts.WriteTimeout)) // fails where Read does
 	}
 	n, err := b.Reader.Read(p)
 	b.left -= n
+	b.read += int64(n)
+	if b.handler.incoming.Add(int64(n)) > b.handler.opts.MaxIncomingBytes {
+		return 0, errIncoming // or nobody would hear of it with the last bytes
+	}
 	return n, err
 }
+
+func (b *incoming) end() { b.handler.incoming.Add(-b.read) }
 
 // readAll reads length bytes, or to the end if length is negative. The result
 // has no room to spare, because a log may keep it for long.

@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http/httptest"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 )
 
@@ -161,6 +163,50 @@ func TestSlowBody(t *testing.T) {
 		time.Sleep(time.Minute) // what was for the body is over
 		if _, err := steady.Discard(steady.Buffered()); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// PROTOCOL.md §11: --max-incoming-bytes is for all together.
+func TestMaxIncomingBytes(t *testing.T) {
+	bubble(t, &Options{MaxIncomingBytes: 100_000}, nil, func(t *testing.T, s *site) {
+		post := func(length int) wireConn {
+			c := s.wire(fmt.Sprintf("POST /topics/a HTTP/1.1\nHost: a\nContent-Length: %d\n\n", length))
+			t.Cleanup(func() { c.Close() })
+			return c
+		}
+		first := post(60_000)
+		if _, err := first.Write(make([]byte, 59_999)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		second := post(60_000)
+		go second.Write(make([]byte, 60_000)) // Ends with the connection.
+		if got := second.header(t); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Retry-After") || !strings.Contains(got, "Connection: close") {
+			t.Errorf("%s", got)
+		}
+		second.Conn.SetReadDeadline(time.Now().Add(time.Second))
+		if rest, err := io.ReadAll(second); err != nil || !strings.Contains(string(rest), "--max-incoming-bytes") {
+			t.Errorf("%s, %v", rest, err)
+		}
+		for range 3 { // what is whole does not count
+			c := post(30_000)
+			if _, err := c.Write(make([]byte, 30_000)); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.header(t); !strings.HasPrefix(got, "HTTP/1.1 201 ") {
+				t.Errorf("%s", got)
+			}
+		}
+		if _, err := first.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if got := first.header(t); !strings.HasPrefix(got, "HTTP/1.1 201 ") {
+			t.Errorf("%s", got)
+		}
+		synctest.Wait()
+		if n := s.incoming.Load(); n != 0 {
+			t.Errorf("%d bytes are left", n)
 		}
 	})
 }

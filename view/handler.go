@@ -23,6 +23,9 @@ type Options struct {
 	MaxEventBytes int64
 	// MaxBodyBytes bounds a request body, which may be a batch. Default 16 MiB.
 	MaxBodyBytes int64
+	// MaxIncomingBytes bounds the bytes of all request bodies that are not whole
+	// yet. Default 256 MiB.
+	MaxIncomingBytes int64
 	// MaxSubscriptions bounds the topics and patterns of one request or
 	// connection. Default 1,000.
 	MaxSubscriptions int
@@ -81,6 +84,7 @@ func (o *Options) withDefaults() Options {
 	or(&c.Prefix, "/topics")
 	or(&c.MaxEventBytes, 1<<20)
 	or(&c.MaxBodyBytes, 16<<20)
+	or(&c.MaxIncomingBytes, 256<<20)
 	or(&c.MaxSubscriptions, 1000)
 	or(&c.MaxWait, 55*time.Second)
 	or(&c.WriteTimeout, time.Minute)
@@ -112,6 +116,7 @@ type Handler struct {
 	limits      poller.Limits
 	draining    atomic.Bool // by Shutdown
 	connections connections
+	incoming    atomic.Int64 // bytes of bodies that are not whole yet
 }
 
 // New returns a handler. opts may be nil. An error says what is wrong with the

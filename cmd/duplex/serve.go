@@ -54,6 +54,7 @@ type serveCommand struct {
 
 	MaxEventBytes     size          `default:"1MiB" placeholder:"SIZE" help:"Data of one event (default 1MiB)."`
 	MaxBodyBytes      size          `default:"16MiB" placeholder:"SIZE" help:"Body of a batch or of a request to read (default 16MiB)."`
+	MaxIncomingBytes  size          `default:"256MiB" placeholder:"SIZE" help:"All bodies together that are not whole yet (default 256MiB)."`
 	MaxHeaderBytes    size          `default:"64KiB" placeholder:"SIZE" help:"Header of a request (default 64KiB)."`
 	MaxWait           time.Duration `default:"55s" placeholder:"TIME" help:"Time that a long-poll is held (default 55s)."`
 	Ping              time.Duration `default:"25s" placeholder:"TIME" help:"Interval of heartbeats (default 25s)."`
@@ -116,6 +117,7 @@ func (c *serveCommand) Validate() error {
 	for name, value := range map[string]int64{
 		"max-event-bytes":    int64(c.MaxEventBytes),
 		"max-body-bytes":     int64(c.MaxBodyBytes),
+		"max-incoming-bytes": int64(c.MaxIncomingBytes),
 		"max-header-bytes":   int64(c.MaxHeaderBytes),
 		"max-wait":           int64(c.MaxWait),
 		"ping":               int64(c.Ping),
@@ -215,6 +217,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		AllowHosts:        c.AllowHost,
 		MaxEventBytes:     int64(c.MaxEventBytes),
 		MaxBodyBytes:      int64(c.MaxBodyBytes),
+		MaxIncomingBytes:  int64(c.MaxIncomingBytes),
 		MaxHeaderBytes:    int(c.MaxHeaderBytes),
 		MaxSubscriptions:  c.MaxSubscriptions,
 		MaxConnections:    c.MaxConnections,
