@@ -125,6 +125,7 @@ func servePage(w http.ResponseWriter, r *http.Request) {
 	var err error
 	if wantsHTML(r.Header.Values("Accept")) {
 		media, form = "text/html; charset=utf-8", "html"
+		sendEarly(w, r)
 		w.Header().Set("Content-Security-Policy", policy)
 		err = pageHTML.Execute(&body, data)
 	} else {

@@ -184,3 +184,36 @@ func TestOrigin(t *testing.T) {
 		}
 	}
 }
+
+// A client of HTTP/1.1, and who has the page already, gets the answer alone.
+func TestSendEarly(t *testing.T) {
+	for _, test := range []struct {
+		major int
+		seen  string
+		want  int // first status
+	}{{1, "", 200}, {2, "", 103}, {3, "", 103}, {2, `"other"`, 200}} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.ProtoMajor = test.major
+		r.Header.Set("Accept", "text/html")
+		if test.seen != "" {
+			r.Header.Set("If-None-Match", test.seen)
+		}
+		w := &statuses{ResponseRecorder: httptest.NewRecorder()}
+		ServeHTTP(w, r)
+		if w.list[0] != test.want || w.list[len(w.list)-1] != 200 || w.Header().Get("Link") != "" {
+			t.Errorf("HTTP/%d, %s: %v", test.major, test.seen, w.list)
+		}
+	}
+}
+
+type statuses struct {
+	*httptest.ResponseRecorder
+	list []int
+}
+
+func (s *statuses) WriteHeader(status int) {
+	s.list = append(s.list, status)
+	if status >= 200 {
+		s.ResponseRecorder.WriteHeader(status)
+	}
+}
