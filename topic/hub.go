@@ -117,12 +117,15 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 // appended is the log's watcher.
 func (h *Hub) appended(entries []*Entry) {
 	if entries == nil {
-		h.tail.reset(h.log.End())
+		end := h.log.End()
+		h.observation.tell(nil, end)
+		h.tail.reset(end)
+	} else {
+		h.published.Add(uint64(len(entries)))
+		h.rates.add(entries)
+		h.observation.tell(entries, entries[len(entries)-1].ID)
+		h.tail.push(entries)
 	}
-	h.published.Add(uint64(len(entries)))
-	h.rates.add(entries)
-	h.observation.tell(entries)
-	h.tail.push(entries)
 	for _, s := range h.shards {
 		if s.active.Load() {
 			s.rouse()

@@ -12,7 +12,8 @@ type observation struct {
 
 // Observe has f called with all entries appended after the returned id, in the
 // order of the log, each once, by one caller at a time, and before a subscriber
-// is given them. f must not block, call the hub or the log, nor keep the slice.
+// is given them. nil says that some were missed, and that the log may be another
+// one (Log.Watch). f must not block, call the hub or the log, nor keep the slice.
 // A hub has one observer; nil is none. No call of the one before is left.
 func (h *Hub) Observe(f func([]*Entry)) ID {
 	h.observation.mu.Lock()
@@ -21,10 +22,10 @@ func (h *Hub) Observe(f func([]*Entry)) ID {
 	return h.observation.end
 }
 
-func (o *observation) tell(entries []*Entry) {
+func (o *observation) tell(entries []*Entry, end ID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.end = entries[len(entries)-1].ID
+	o.end = end
 	if o.f != nil {
 		o.f(entries)
 	}

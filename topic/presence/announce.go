@@ -25,6 +25,9 @@ func (r *Recorder) run() {
 		case <-r.ctx.Done():
 			return
 		}
+		if r.isBehind() {
+			r.start()
+		}
 		r.letGo(time.Now())
 		if r.shared {
 			r.attend(time.Now())
@@ -36,6 +39,12 @@ func (r *Recorder) run() {
 			timer.Reset(wait)
 		}
 	}
+}
+
+func (r *Recorder) isBehind() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.behind
 }
 
 // letGo ends the graces that are over.

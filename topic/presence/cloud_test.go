@@ -83,6 +83,18 @@ func (r *reach) setCut(cut bool) {
 	r.missed = nil
 }
 
+// miss has the node be cut off, and then be told that it has missed something,
+// but not what.
+func (r *reach) miss(d time.Duration) {
+	r.setCut(true)
+	time.Sleep(d)
+	r.mu.Lock()
+	r.missed = nil
+	r.mu.Unlock()
+	r.setCut(false)
+	r.f(nil)
+}
+
 func (r *reach) Append(ctx context.Context, name string, drafts []topic.Draft, key topic.Key) (topic.ID, error) {
 	if r.delay != nil {
 		time.Sleep(r.delay())
@@ -524,6 +536,41 @@ func TestNodeThatIsCutOff(t *testing.T) {
 		c.want()
 		wantTables(t, "room/1", []string{"bob", "eve", "zoe"}, a, b)
 	})
+}
+
+// A node that has missed something of the log asks the others anew.
+func TestNodeThatHasMissedSomething(t *testing.T) {
+	for _, away := range []time.Duration{time.Millisecond, 4 * time.Second, time.Minute} {
+		inCloud(t, func(t *testing.T, c *cloud) {
+			a, b := c.node(), c.node()
+			c.at(10 * time.Second)
+			a.join("room/1", "ada")
+			eve := a.join("room/1", "eve")
+			bob := b.join("room/1", "bob")
+			b.join("room/1", "kim")
+			c.at(11 * time.Second)
+			var missing sync.WaitGroup
+			missing.Go(func() { a.reach.miss(away) })
+			synctest.Wait()
+			eve.End()
+			bob.End()
+			a.join("room/1", "zoe")
+			b.join("room/2", "joe")
+			missing.Wait()
+			time.Sleep(DefaultGrace + 20*time.Second)
+			c.mu.Lock()
+			if hellos := c.notes["hello"]; hellos < 3 {
+				t.Errorf("%d hellos: it has not asked anew", hellos)
+			}
+			c.mu.Unlock()
+			wantTables(t, "room/1", []string{"ada", "kim", "zoe"}, a, b)
+			wantTables(t, "room/2", []string{"joe"}, a, b)
+			wantSame(t, a, b)
+			time.Sleep(2 * time.Minute)
+			wantTables(t, "room/1", []string{"ada", "kim", "zoe"}, a, b)
+			wantNodes(t, 2, a, b)
+		})
+	}
 }
 
 // Of a node that stops, only those leave who do not come to another in time.

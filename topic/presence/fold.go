@@ -9,20 +9,38 @@ import (
 // observe puts into the table what the log has told. The log waits for it, so
 // it does nothing else.
 func (r *Recorder) observe(entries []*topic.Entry) {
+	if entries == nil {
+		r.fallBehind()
+		return
+	}
 	end := &entries[len(entries)-1].ID
 	for i, e := range entries {
 		if e.Topic[0] != '$' {
 			continue
 		}
 		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.behind {
+			return
+		}
 		for _, e := range entries[i:] {
 			r.fold(e)
 		}
-		r.seen.Store(end)
-		r.mu.Unlock()
-		return
+		break
 	}
 	r.seen.Store(end)
+}
+
+// fallBehind is for when some of the log was missed: what the table says may not
+// be so. The recorder starts anew.
+func (r *Recorder) fallBehind() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.behind = true
+	if r.isWhole.Swap(false) {
+		r.ready = make(chan struct{})
+	}
+	r.rouse()
 }
 
 // fold is observe for one entry. mu is held.

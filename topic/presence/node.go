@@ -234,7 +234,7 @@ func (r *Recorder) complete() {
 
 // whole makes the recorder ready. mu is held.
 func (r *Recorder) whole() {
-	if !r.isReady() {
+	if !r.isWhole.Swap(true) {
 		close(r.ready)
 		r.rouse()
 	}

@@ -472,3 +472,46 @@ func TestLost(t *testing.T) {
 		t.Errorf("logged %s", &logged)
 	}
 }
+
+// replaced is a log in whose place another one comes.
+type replaced struct {
+	topic.Log
+	watcher func([]*topic.Entry)
+}
+
+func (l *replaced) Watch(f func([]*topic.Entry)) topic.ID {
+	l.watcher = f
+	return l.Log.Watch(f)
+}
+
+// Who is here is on the topic in the new log, too, and whoever has read of it in
+// the old one is told of a gap.
+func TestLogIsReplaced(t *testing.T) {
+	var log *replaced
+	wrap := func(old topic.Log) topic.Log {
+		log = &replaced{Log: old}
+		return log
+	}
+	bubble(t, nil, wrap, func(t *testing.T, h *house) {
+		h.join("room/1", "ada")
+		gone := h.join("room/1", "bob")
+		h.at(time.Second)
+		h.want("0s room/1 +ada +bob")
+		gone.End()
+		h.at(2 * time.Second)
+		later := memlog.Open(nil)
+		t.Cleanup(func() { later.Close() })
+		old := log.Log
+		t.Cleanup(func() { old.Close() })
+		log.Log = &watched{later, h.note}
+		log.Log.Watch(log.watcher)
+		log.watcher(nil)
+		h.at(4 * time.Second)
+		h.wantMembers("room/1", "ada", "bob")
+		h.at(10 * time.Second)
+		h.wantMembers("room/1", "ada")
+		if s := h.Snapshot("room/1", "", 10); s.Cursor.ID != later.End() {
+			t.Errorf("cursor %v, want %v", s.Cursor, later.End())
+		}
+	})
+}

@@ -71,8 +71,10 @@ type Recorder struct {
 	retry   time.Time     // nothing is announced before; guarded by mu
 	nodes   nodes         // guarded by mu
 	began   topic.ID      // the end of the log when nobody was on any topic; guarded by mu
+	behind  bool          // some of the log was missed; guarded by mu
+	ready   chan struct{} // closed when the table is whole; guarded by mu
 
-	ready   chan struct{} // closed when the table is whole
+	isWhole atomic.Bool   // the table is
 	wake    chan struct{} // capacity 1: there may be something to do
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -104,17 +106,31 @@ func New(hub *topic.Hub, opts *Options) (*Recorder, error) {
 		hub: hub, log: hub.Log(), patterns: slices.Clone(o.Patterns), grace: max(o.Grace, 0), maxMembers: o.MaxMembers, shared: o.Shared, logger: o.Logger,
 		table: newTable(), ready: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
-	r.nodes.begin()
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.mu.Lock() // until the end is known, nothing is seen
-	r.seen.Store(new(hub.Observe(r.observe)))
-	r.mu.Unlock()
-	if !r.shared {
-		r.began = r.begin()
-		close(r.ready)
-	}
+	r.start()
 	r.running.Go(r.run) // Ends, and is joined, by Close.
 	return r, nil
+}
+
+// start begins with the log as it is now: nobody is announced, and no other node
+// is known.
+func (r *Recorder) start() {
+	r.hub.Observe(nil)
+	r.mu.Lock()
+	r.behind = false
+	r.forgetAll()
+	r.nodes, r.began = nodes{}, topic.ID{}
+	r.nodes.begin()
+	r.seen.Store(new(r.hub.Observe(r.observe))) // until mu is free, nothing is seen
+	r.mu.Unlock()
+	if !r.shared {
+		began := r.begin()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.began = began; !r.behind {
+			r.whole()
+		}
+	}
 }
 
 // begin returns a place in the log that lies after all cursors from before: the
@@ -177,27 +193,21 @@ func (r *Recorder) Close() {
 // other nodes have some: until then neither Lost nor Snapshot can tell. The error
 // is the context's cause.
 func (r *Recorder) Ready(ctx context.Context) error {
-	select {
-	case <-r.ready:
+	if r.isReady() {
 		return nil
-	default:
 	}
+	r.mu.Lock()
+	ready := r.ready
+	r.mu.Unlock()
 	select {
-	case <-r.ready:
+	case <-ready:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (r *Recorder) isReady() bool {
-	select {
-	case <-r.ready:
-		return true
-	default:
-		return false
-	}
-}
+func (r *Recorder) isReady() bool { return r.isWhole.Load() }
 
 // Records reports whether the members of a topic are recorded. The topic of
 // the joins and leaves must have a name, too: so a longer one has none.
