@@ -20,9 +20,9 @@
 // there is no snapshot, from all messages. Then losses of which there is no
 // trace left count for all topics ([topic.Log]: what the log has forgotten).
 //
-// The newest entries are in memory, too (tail.go): those who read them share
-// them with the hub. All others are read by the number of their message, many
-// at a time, never by subject.
+// The newest entries are in memory, too (tail.go), also after a start (warm.go):
+// those who read them share them with the hub. All others are read by the number
+// of their message, many at a time, never by subject.
 //
 // What the index has removed stays on the disk until it lies in front of what
 // is needed (reclaim.go). What is in the way there, old events of quiet topics,

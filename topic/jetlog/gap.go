@@ -59,13 +59,8 @@ func (x *index) misses(patterns []topic.Pattern, seq, told uint64) bool {
 // missesBelow is misses for the known topics of a pattern. It looks at those
 // below the pattern's first segments; if there are many, it does not know.
 func (x *index) missesBelow(p topic.Pattern, seq, told uint64) (misses, known bool) {
-	prefix := ""
-	for segment := range p.Segments() {
-		if segment == "*" || segment == "**" {
-			break
-		}
-		prefix += segment + "/"
-	}
+	prefix, _, _ := strings.Cut("/"+p.String(), "/*")
+	prefix = (prefix + "/")[1:]
 	looked := 0
 	for t := range x.names.After(prefix) {
 		if !strings.HasPrefix(t.name, prefix) {

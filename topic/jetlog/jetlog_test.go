@@ -58,6 +58,13 @@ func openAt(tb testing.TB, opts *Options) *Log {
 	return l
 }
 
+// newLog makes a log of an index that is up to date with the store.
+func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
+	l := idleLog(opts, s, old, x, epochs)
+	l.wg.Go(l.sweep)
+	return l
+}
+
 // openFake opens a log on an empty fake store.
 func openFake(opts *Options, s *fakeStore) *Log {
 	o := opts.withDefaults()

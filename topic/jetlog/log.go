@@ -74,14 +74,8 @@ func newEpoch() uint64 {
 	}
 }
 
-// newLog makes a log of an index that is up to date with the store.
-func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
-	l := idleLog(opts, s, old, x, epochs)
-	l.wg.Go(l.sweep)
-	return l
-}
-
-// idleLog makes a log without its goroutines.
+// idleLog makes a log of an index that is up to date with the store, without
+// its goroutines.
 func idleLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
 	l := &Log{
 		opts:     opts,

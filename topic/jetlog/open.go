@@ -85,7 +85,11 @@ func Open(opts *Options) (l *Log, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l = newLog(o, s, old, x, epochs)
+	l = idleLog(o, s, old, x, epochs)
+	if err := l.warm(ctx); err != nil {
+		o.Logger.Warn("the newest events cannot be read in advance", "error", err)
+	}
+	l.wg.Go(l.sweep)
 	l.closer = func(l *Log) error {
 		return d.leave(l, e)
 	}

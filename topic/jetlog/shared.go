@@ -104,6 +104,9 @@ func openShared(o *Options) (l *Log, err error) {
 		time.Sleep(reconnectWait) // of a server that does not have it yet
 	}
 	l.epochs = x.shared.epochs
+	if err := l.warm(ctx); err != nil {
+		o.Logger.Warn("the newest events cannot be read in advance", "error", err)
+	}
 	l.closer = func(*Log) error {
 		c.close()
 		return nil
