@@ -156,7 +156,9 @@ export declare class Subscription<T = any> implements AsyncIterable<TopicEvent<T
 }
 /**
  * A client of one server. It connects when there is something to do, by whatever transport gets
- * through, and dispatches `status` when its status has changed.
+ * through, and dispatches `status` when its status has changed. It dispatches `failed`, with `detail`
+ * of `publication` and `error`, for what an earlier page has left in the outbox and cannot be told to
+ * anybody else.
  */
 export declare class Client extends EventTarget {
     #private;

@@ -109,7 +109,7 @@ export class Attempt implements Receiver {
     if (left > 0) return this.#watch(left);
     // What came while the page slept may still have to be read.
     if (time - this.#due > late) return this.check();
-    this.lost(new DuplexError("silent", "nothing was received for too long"));
+    this.lost(new DuplexError("silent", "silent for too long"));
   }
 
   /** Gives it 2 s to show that it works. */

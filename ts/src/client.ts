@@ -9,7 +9,9 @@ import { onWake } from "./wake.ts";
 
 /**
  * A client of one server. It connects when there is something to do, by whatever transport gets
- * through, and dispatches `status` when its status has changed.
+ * through, and dispatches `status` when its status has changed. It dispatches `failed`, with `detail`
+ * of `publication` and `error`, for what an earlier page has left in the outbox and cannot be told to
+ * anybody else.
  */
 export class Client extends EventTarget {
   /** @internal */
@@ -33,7 +35,7 @@ export class Client extends EventTarget {
     const own = (changed: () => void): Connection => new Direct(this.http, options, changed);
     const changed = (): void => this.#changed();
     this.#connection = options.between?.(own, changed) ?? own(changed);
-    this.#outbox = new Outbox(this.#connection, options.outbox ?? 1000, options.store, changed);
+    this.#outbox = new Outbox(this, this.#connection, options.outbox ?? 1000, options.store, changed);
     onWake((online) => this.#check(online), this.#open.signal);
     this.#changed();
   }

@@ -75,7 +75,7 @@ export class Http {
 export async function parsePage(response: Response, signal?: AbortSignal): Promise<Page> {
   try {
     const page = await response.json();
-    if (!Array.isArray(page.events)) throw new TypeError("this is no page of events");
+    if (!Array.isArray(page.events)) throw new TypeError("no page of events");
     page.events.forEach(parse);
     return page;
   } catch (error) {

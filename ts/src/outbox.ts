@@ -11,6 +11,8 @@ const pipeline = 64;
 interface Item {
   publication: Publication;
   busy: boolean;
+  /** `sent`, as it was before this try. */
+  before?: number;
   done(id: string): void;
   failed(error: unknown): void;
 }
@@ -27,8 +29,10 @@ export class Outbox {
   #running = false;
   #closed = false;
   #loaded: Promise<void>;
+  #client: EventTarget;
 
-  constructor(connection: Connection, limit: number, store: OutboxStore | undefined, changed: () => void) {
+  constructor(client: EventTarget, connection: Connection, limit: number, store: OutboxStore | undefined, changed: () => void) {
+    this.#client = client;
     this.#connection = connection;
     this.#limit = limit;
     this.#store = store;
@@ -42,7 +46,11 @@ export class Outbox {
 
   async #load(): Promise<void> {
     if (!this.#store) return;
-    const kept = (await this.#store.load()).map((publication) => this.#item(publication, () => {}, () => {}));
+    const kept = (await this.#store.load()).map((publication) => {
+      // Its promise is gone with an earlier page.
+      const failed = (error: unknown) => this.#client.dispatchEvent(new CustomEvent("failed", { detail: { publication, error } }));
+      return this.#item(publication, () => {}, failed);
+    });
     this.#items = [...kept, ...this.#items];
     this.wake();
   }
@@ -85,7 +93,9 @@ export class Outbox {
     for (let item; (item = this.#next()); ) {
       const { publication } = item;
       item.busy = true;
+      item.before = publication.sent;
       publication.sent ??= Date.now();
+      if (this.#isLate(item)) continue;
       const pipelines = this.#connection.pipelines(publication);
       if (this.#store) await this.#store.put(publication).catch(() => {});
       const sending = this.#send(item);
@@ -112,16 +122,23 @@ export class Outbox {
     } catch (e) {
       const error = e as DuplexError;
       item.busy = false;
-      if (error.code === "unreachable" || error.status === 429) publication.sent = undefined; // it was not taken
-      const late = Date.now() - publication.sent! > repeatFor;
-      if (error.retryable && !late) {
+      if (error.code === "unreachable" || error.status === 429) publication.sent = item.before; // it was not taken
+      if (!error.retryable) {
+        this.#take(item);
+        item.failed(error);
+      } else if (!this.#isLate(item)) {
         if (!this.#closed) this.#pause ??= setTimeout(() => this.wake(), this.#backoff.next(error));
         return;
       }
-      this.#take(item);
-      item.failed(late ? new DuplexError("unknown", `whether it was stored is unknown: ${error.message}`, error.status) : error);
     }
     void this.#run();
+  }
+
+  /** Whether it may be stored already, and its key be forgotten. Then it has failed. */
+  #isLate(item: Item): boolean {
+    const late = Date.now() - item.publication.sent! > repeatFor;
+    if (late && this.#take(item)) item.failed(new DuplexError("unknown", "there was no answer, and it is too late to repeat it"));
+    return late;
   }
 
   #take(item: Item): boolean {

@@ -5,6 +5,17 @@ import type { DuplexError } from "./errors.ts";
 /** An iterable that is not read as fast as events come is paused here, and goes on when it is empty. */
 const mostQueued = 1000;
 
+/** A fault of the caller's own code is told to its world, and stops no one else's events. */
+function guard(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
 /** Events of topics and patterns, in order, each once, for as long as it is wanted. */
 export class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
   /** Where another subscription would go on. */
@@ -32,12 +43,12 @@ export class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
     const sink: Sink = {
       placed: () => {
         ready();
-        this.onplaced?.();
+        guard(() => this.onplaced?.());
       },
       take: (event) => {
         if (callback) {
           this.cursor = event.id;
-          callback(event);
+          guard(() => callback(event));
         } else {
           this.#queue.push(event);
           this.#wake?.();

@@ -364,3 +364,40 @@ test("a signal takes back what was not sent, and ends what is read", async (t) =
   await iterated;
   assert.equal(client.status.state, "idle");
 });
+
+test("a publish whose outcome stays unknown is not sent again after a minute", async (t) => {
+  const server = await serve(t);
+  const kept = new Map([
+    ["k1", { key: "k1", topic: "late", media: "text/plain", data: "maybe stored", sent: Date.now() - 70_000 }],
+    ["k2", { key: "k2", topic: "late", media: "text/plain", data: "never sent" }],
+    ["k3", { key: "k3", topic: "late/$x", media: "text/plain", data: "refused" }],
+  ]);
+  const store = { load: async () => [...kept.values()], put: async (p) => void kept.set(p.key, p), remove: async (key) => void kept.delete(key) };
+  const client = new Duplex(server.url, { store });
+  t.after(() => client.close());
+  const failed = [];
+  client.addEventListener("failed", ({ detail }) => failed.push([detail.publication.key, detail.error.code]));
+  await until("the store is empty", () => kept.size === 0);
+  assert.deepEqual(failed, [["k1", "unknown"], ["k3", "system-topic"]]);
+  assert.deepEqual((await client.history("late")).events.map((e) => e.data), ["never sent"]);
+});
+
+test("a fault in a callback stops nobody else", async (t) => {
+  const server = await serve(t);
+  const client = new Duplex(server.url);
+  t.after(() => client.close());
+  const faults = [];
+  const listeners = process.listeners("uncaughtException"); // the runner's
+  process.removeAllListeners("uncaughtException");
+  process.on("uncaughtException", (error) => faults.push(error.message));
+  t.after(() => (process.removeAllListeners("uncaughtException"), listeners.forEach((l) => process.on("uncaughtException", l))));
+  const take = collect();
+  await client.subscribe("a", () => {
+    throw new Error("mine");
+  }).ready;
+  await client.subscribe("a", take).ready;
+  const ids = [await client.publish("a", 1), await client.publish("a", 2)];
+  await until("the events", () => take.events.length === 2);
+  assert.deepEqual(take.ids(), ids);
+  assert.deepEqual(faults, ["mine", "mine"]);
+});
