@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -72,7 +73,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 	var page Page
 	if len(c.interests) > 0 { // else all were unsubscribed meanwhile
 		var err error
-		page, err = log.Read(ctx, c.interests, Limit{Events: catchUpEvents, Bytes: catchUpBytes})
+		page, err = read(ctx, log, c.interests)
 		if err != nil {
 			if ctx.Err() != nil {
 				err = ErrClosed // by the hub
@@ -83,11 +84,13 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 	}
 	c.end, c.more = page.Cursor.ID, page.More
 	batch := Batch{Chunks: c.openings}
+	var broken error // the form
 	signal := func(s Signal) {
 		if opts.Form == nil {
 			return
 		}
-		if b := opts.Form.AppendSignal(nil, s); len(b) > 0 {
+		b, err := encodeSignal(opts.Form, s)
+		if broken = cmp.Or(broken, err); len(b) > 0 {
 			batch.Chunks = append(batch.Chunks, b)
 		}
 	}
@@ -146,6 +149,10 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		batch.Chunks = chunks
 	} else {
 		batch.Chunks = append(batch.Chunks, chunks...)
+	}
+	if broken = cmp.Or(broken, events.err); broken != nil {
+		c.send(Batch{End: broken})
+		return
 	}
 	if events.ends && opts.EndWithTopic {
 		batch.End = ErrEnded
@@ -221,11 +228,10 @@ func (c *catchUp) common() Cursor {
 
 func (c *catchUp) send(b Batch) {
 	c.counts.Batches++
-	c.done = c.sub.sink.Send(b)
+	c.done, c.last = deliver(c.sub.sink, b)
 	if c.pause > 0 {
 		c.sent = time.Now()
 	}
-	c.last = b.End != nil
 }
 
 // catchUps is the queue of subscribers that wait for a worker. A subscriber

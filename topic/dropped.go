@@ -45,7 +45,12 @@ func (s *shard) tellDropped(sub *Subscriber) {
 		}
 		sn.dropped = nil
 		s.counts.Gaps++
-		if b := sub.opts.Form.AppendSignal(nil, gapSignal(Gap{Cursor: at}, from.String(), sn.called())); len(b) > 0 {
+		b, err := encodeSignal(sub.opts.Form, gapSignal(Gap{Cursor: at}, from.String(), sn.called()))
+		if err != nil {
+			s.give(sub, Batch{End: err})
+			return
+		}
+		if len(b) > 0 {
 			gaps = append(gaps, b)
 		}
 	}

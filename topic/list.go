@@ -16,6 +16,7 @@ type list struct {
 	events  uint64        // without the ends of topics
 	ends    bool          // the last entry is the end of a topic
 	pause   time.Duration // the longest Batch of their rules
+	err     error         // of a form that has panicked: nothing else counts
 }
 
 // Small chunks are joined: a copy, for all, costs less than to name each of
@@ -46,7 +47,11 @@ func (l *list) add(e ruled) {
 	if l.form == nil {
 		l.entries = append(l.entries, e.Entry)
 	} else {
-		chunk := e.Encode(l.form)
+		chunk, err := encode(l.form, e.Entry)
+		if err != nil {
+			l.err = err
+			return
+		}
 		l.chunks = append(l.chunks, chunk)
 		l.bytes += uint64(len(chunk))
 	}

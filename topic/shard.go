@@ -457,6 +457,10 @@ func (s *shard) flush() {
 
 // giveList sends a list, and ends the subscriber if there is an end.
 func (s *shard) giveList(sub *Subscriber, l *list, end error) {
+	if l.err != nil {
+		s.give(sub, Batch{End: l.err})
+		return
+	}
 	if end == nil && l.ends && sub.opts.EndWithTopic {
 		end = ErrEnded
 	}
@@ -470,9 +474,9 @@ func (s *shard) giveList(sub *Subscriber, l *list, end error) {
 func (s *shard) give(sub *Subscriber, b Batch) {
 	s.counts.Batches++
 	b.Later = s.later
-	done := sub.sink.Send(b)
+	done, over := deliver(sub.sink, b)
 	switch {
-	case b.End != nil:
+	case over:
 		s.over(sub)
 	case !done: // and what comes meanwhile is missed
 		s.fix(sub)
@@ -530,7 +534,10 @@ func (s *shard) ping(sub *Subscriber) {
 		}
 		at = sn.cursor
 	}
-	if s.single[0] = sub.opts.Form.AppendSignal(nil, pingSignal(at, s.hub.pingData)); len(s.single[0]) > 0 {
+	var err error
+	if s.single[0], err = encodeSignal(sub.opts.Form, pingSignal(at, s.hub.pingData)); err != nil {
+		s.give(sub, Batch{End: err})
+	} else if len(s.single[0]) > 0 {
 		s.give(sub, Batch{Chunks: s.single[:]})
 	}
 }

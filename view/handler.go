@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -131,6 +132,7 @@ func New(hub *topic.Hub, opts *Options) (*Handler, error) {
 		WriteTimeout: o.WriteTimeout,
 		MaxPending:   math.MaxInt, // the hub gives one batch at a time
 		SendBuffer:   o.SendBuffer,
+		Panicked:     func(v any, stack []byte) { logPanic(o.Logger, v, stack) },
 	}}
 	h.raw, h.multi = h.newSocketServer(o.MaxEventBytes), h.newSocketServer(2*o.MaxEventBytes)
 	return h, nil
@@ -175,11 +177,22 @@ func (h *Handler) problem(r *http.Request, err error) *Problem {
 	return p
 }
 
+// logPanic logs what has cost one connection, outside of a handler that net/http
+// would have caught.
+func logPanic(logger *slog.Logger, value any, stack []byte) {
+	logger.Error("panic", "value", value, "stack", string(stack))
+}
+
 // logEnd logs why the hub has ended a subscriber, if that was our fault.
 func (h *Handler) logEnd(err error) {
-	if problemOf(err).Status == http.StatusInternalServerError {
-		h.opts.Logger.Error("subscriber failed", "error", err)
+	if problemOf(err).Status != http.StatusInternalServerError {
+		return
 	}
+	if e, ok := errors.AsType[*topic.PanicError](err); ok {
+		logPanic(h.opts.Logger, e.Value, e.Stack)
+		return
+	}
+	h.opts.Logger.Error("subscriber failed", "error", err)
 }
 
 // ServeHTTP finds out what the request is about: a topic, or the topics.

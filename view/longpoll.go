@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -161,6 +162,12 @@ func (p *heldPoll) wake(told []*topic.Entry) {
 
 // answer sends the page, or goes on waiting if there is nothing after all.
 func (p *heldPoll) answer(told []*topic.Entry) {
+	defer func() {
+		if v := recover(); v != nil {
+			logPanic(p.handler.opts.Logger, v, debug.Stack())
+			p.conn.Abort()
+		}
+	}()
 	page, err := p.handler.pageOf(context.Background(), p.rd, p.at, told)
 	if err == nil && page.empty() && !p.handler.draining.Load() && time.Now().Before(p.until) {
 		p.conn.Do(func() {

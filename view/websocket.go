@@ -30,6 +30,7 @@ func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
 			},
 		},
 		SendBuffer: h.opts.SendBuffer,
+		Panicked:   h.limits.Panicked,
 	})
 }
 

@@ -125,7 +125,7 @@ func (c *EventConn) receive(p []byte) (rest []byte) {
 			}
 			switch {
 			case event.First && event.Last:
-				c.server.handler.Message(c, event.Opcode, event.Payload)
+				c.server.message(c, event.Opcode, event.Payload)
 			default:
 				if r == nil {
 					r = c.borrowReading(machine)
@@ -135,7 +135,7 @@ func (c *EventConn) receive(p []byte) (rest []byte) {
 				if !event.Last {
 					continue
 				}
-				c.server.handler.Message(c, event.Opcode, r.message.b)
+				c.server.message(c, event.Opcode, r.message.b)
 				r.message.free()
 				r.began = time.Time{}
 			}
@@ -313,7 +313,7 @@ func (c *EventConn) finish() {
 		c.reading = nil
 	}
 	c.deflate().release()
-	c.server.handler.Close(c, c.ended())
+	c.server.over(c, c.ended())
 	c.server.options.Group.leave(c)
 }
 

@@ -205,7 +205,7 @@ func (c *EventConn) follow() {
 			c.mu.Unlock()
 			break
 		}
-		c.server.handler.Message(c, messageType, message)
+		c.server.message(c, messageType, message)
 		if memory = message; cap(memory) > bufferBytes {
 			memory = nil
 		}

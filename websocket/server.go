@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/duplexhq/duplex/internal/poller"
@@ -61,6 +62,10 @@ type ServerOptions struct {
 	// SendBuffer bounds the bytes that the kernel keeps for a slow peer of a plain TCP connection
 	// on Linux. If zero, the kernel decides, and may keep some MiB.
 	SendBuffer int
+
+	// Panicked is told when the handler has panicked. The connection is cut then, and others go
+	// on. If nil, such a panic ends the process, but for one of Open.
+	Panicked func(value any, stack []byte)
 }
 
 // Server is an [http.Handler] that runs connections by events, in place of a goroutine that reads
@@ -86,7 +91,10 @@ type Server struct {
 func NewServer(h Handler, opts *ServerOptions) *Server {
 	s := &Server{handler: h, drained: func(*EventConn) {}}
 	if d, ok := h.(DrainHandler); ok {
-		s.drained = d.Drained
+		s.drained = func(c *EventConn) {
+			defer s.caught(c)
+			d.Drained(c)
+		}
 	}
 	if opts != nil {
 		s.options = *opts
@@ -109,9 +117,36 @@ func NewServer(h Handler, opts *ServerOptions) *Server {
 		CloseTimeout: s.options.CloseTimeout,
 		MaxPending:   math.MaxInt, // Write looks at ours, so that Offer and control frames have room
 		SendBuffer:   s.options.SendBuffer,
+		Panicked:     s.options.Panicked,
 	}
 	s.fresh = wire.NewMachine(s.config(nil))
 	return s
+}
+
+func (s *Server) open(c *EventConn, r *http.Request) {
+	defer s.caught(c)
+	s.handler.Open(c, r)
+}
+
+func (s *Server) message(c *EventConn, t MessageType, message []byte) {
+	defer s.caught(c)
+	s.handler.Message(c, t, message)
+}
+
+func (s *Server) over(c *EventConn, err error) {
+	defer s.caught(c)
+	s.handler.Close(c, err)
+}
+
+// caught is deferred where the handler is called.
+func (s *Server) caught(c *EventConn) {
+	if s.options.Panicked == nil {
+		return
+	}
+	if v := recover(); v != nil {
+		s.options.Panicked(v, debug.Stack())
+		c.CloseNow()
+	}
 }
 
 const (
@@ -149,7 +184,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		o.deflate.release()
 		return
 	}
-	s.handler.Open(c, r)
+	s.open(c, r)
 	switch {
 	case c.stream == nil:
 		c.start()

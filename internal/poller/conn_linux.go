@@ -116,7 +116,7 @@ func (c *Conn) SetAlarm(d time.Duration) {
 // Do calls f on the connection's loop: when the callbacks of the present turn
 // are done. It is not called if the poller is closed before. What f writes to
 // connections is not put together.
-func (c *Conn) Do(f func()) { c.loop.post(command{kind: cmdDo, do: f}) }
+func (c *Conn) Do(f func()) { c.loop.post(command{kind: cmdDo, conn: c, do: f}) }
 
 // Close ends the connection in order: what is pending is sent, then FIN, and
 // then the peer's FIN is awaited, for at most Limits.CloseTimeout. What arrives

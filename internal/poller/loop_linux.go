@@ -219,7 +219,7 @@ func (l *loop) obey() bool {
 		if cmd.kind != cmdDo {
 			l.attend(cmd)
 		} else if !stopped {
-			cmd.do()
+			cmd.conn.call(cmd.do)
 		}
 	}
 	const keep = 1024
@@ -307,7 +307,7 @@ func (l *loop) serve(c *Conn, events uint32) {
 	if drained {
 		c.received = l.now
 		l.arm(c)
-		c.handler.Drained(c)
+		c.call(func() { c.handler.Drained(c) })
 	}
 	if c.paused && events&unix.EPOLLERR != 0 {
 		l.fail(c, l.socketError(c))
@@ -339,7 +339,7 @@ func (l *loop) resume(c *Conn) {
 	l.arm(c)
 	l.cork(c, false)
 	if rest := c.takeUnread(); len(rest) > 0 && c.isOpen() {
-		c.handler.Data(c, rest)
+		c.data(rest)
 	}
 	l.read(c)
 	l.settle(c)
@@ -380,7 +380,7 @@ func (l *loop) read(c *Conn) {
 			return
 		case n == 0:
 			c.eof = true
-			goOn := c.isOpen() && c.handler.HalfClosed(c)
+			goOn := c.isOpen() && c.halfClosed()
 			c.mu.Lock()
 			if c.state == open && !goOn { // what is pending may still be wanted: FIN ends one direction only
 				c.beginClose(io.EOF)
@@ -393,7 +393,7 @@ func (l *loop) read(c *Conn) {
 		if c.discard {
 			continue
 		}
-		c.handler.Data(c, l.in[:n:n])
+		c.data(l.in[:n:n])
 		if c.readable && !c.isOpen() {
 			return // the command of whoever ended it goes on
 		}
@@ -442,7 +442,7 @@ func (l *loop) release(c *Conn) {
 	l.unregister(c, fd)
 	_ = unix.Close(fd) // an error would be that of earlier writes
 	c.unread = nil
-	c.handler.Closed(c, cause)
+	c.call(func() { c.handler.Closed(c, cause) })
 }
 
 // fail ends a connection at the next settle.

@@ -6,7 +6,8 @@ import (
 )
 
 // A Handler is told what happens to a connection. Its methods are called by
-// the connection's loop, one at a time, and must not block or panic.
+// the connection's loop, one at a time, and must not block. One that panics costs
+// its connection.
 type Handler interface {
 	// Data gives bytes that have arrived. They may be changed, but only until
 	// Data returns.
@@ -49,6 +50,10 @@ type Limits struct {
 	// doubles the value for its own use). Zero leaves it to the kernel, which
 	// may take some MiB.
 	SendBuffer int
+
+	// Panicked is told when a handler, or what Do was given, has panicked. The
+	// connection is reset then. If nil, the panic goes on, and ends the process.
+	Panicked func(value any, stack []byte)
 }
 
 // Resolution is the grain of all time limits: none ends early, and none later

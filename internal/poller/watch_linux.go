@@ -37,7 +37,7 @@ func (l *loop) judge(c *Conn) {
 	case reached(c.alarm, l.now):
 		c.alarm = 0
 		l.cork(c, false)
-		c.handler.Alarm(c)
+		c.call(func() { c.handler.Alarm(c) })
 		l.settle(c)
 		l.arm(c)
 	default:
