@@ -119,15 +119,15 @@ func TestHomeCheck(t *testing.T) {
 	s := serve(t)
 	const rows = `[...document.querySelectorAll("#checked tr")].map((e) => e.children[0].textContent + " " + e.children[1].textContent + " " + e.children[5].textContent).join("|")`
 	p := newTab(t, s.url)
-	p.until(`document.getElementById("advice").textContent === "All work. The client takes websocket."`)
+	p.until(`document.getElementById("advice").textContent === "Clients will use WebSockets."`)
 	check(p, rows, "websocket works |sse works |stream works |longpoll works |poll works ")
 	p.checkQuiet()
 
 	f := newFront(t, s.url)
 	f.holding.Store(true)
 	p = newTab(t, f.url+"/")
-	p.until(`document.getElementById("advice").textContent === "The client takes sse."`)
-	check(p, rows, "websocket does not work no answer|sse works |stream works |longpoll works |poll works ")
+	p.until(`document.getElementById("advice").textContent .startsWith("Clients will use sse, because WebSockets do not get through: there was no answer in time")`)
+	check(p, rows, "websocket no there was no answer in time: something on the way swallows it|sse works |stream works |longpoll works |poll works ")
 	p.until(`document.getElementById("status").textContent.startsWith("connected: sse")`)
 }
 

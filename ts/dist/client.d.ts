@@ -199,13 +199,15 @@ export interface Checked {
     /** The version of HTTP, as `HTTP/2`, where the browser tells. */
     version?: string;
     works: boolean;
-    /** Milliseconds from a question to its answer. */
-    latency?: number;
-    /** Bytes that come with the data of each message. */
+    /** Milliseconds to the first signal, on a connection that is there where the browser keeps one. */
+    firstSignal?: number;
+    /** About how many bytes a message of 64 bytes takes beyond them. */
     overhead?: number;
-    /** Why it does not work: a word of PROTOCOL.md §15.10, and what was seen. */
+    /** Why it does not work: for programs, and for people. */
+    cause?: Cause;
     why?: string;
 }
+export type Cause = "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut" | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
 export interface CheckOptions {
     token?: string;
     /** Milliseconds after which a transport is given up. Default 5000. */
@@ -216,10 +218,12 @@ export interface CheckOptions {
 }
 export interface CheckReport {
     results: Checked[];
-    /** The most preferred transport that works. */
-    recommended?: Transport;
+    /** The transport that clients will use; undefined if none works. */
+    best?: Transport;
+    /** What to make of it. */
+    advice: string;
 }
-/** Tries every transport between here and a server. It publishes nothing. */
+/** Tries every transport between here and a server, one after the other. It publishes nothing. */
 export declare function check(url: string | URL, options?: CheckOptions): Promise<CheckReport>;
 /**
  * Keeps publications in IndexedDB, so that they outlive the page: a reload, a crash, the browser's

@@ -6,13 +6,18 @@ export interface Checked {
   /** The version of HTTP, as `HTTP/2`, where the browser tells. */
   version?: string;
   works: boolean;
-  /** Milliseconds from a question to its answer. */
-  latency?: number;
-  /** Bytes that come with the data of each message. */
+  /** Milliseconds to the first signal, on a connection that is there where the browser keeps one. */
+  firstSignal?: number;
+  /** About how many bytes a message of 64 bytes takes beyond them. */
   overhead?: number;
-  /** Why it does not work: a word of PROTOCOL.md §15.10, and what was seen. */
+  /** Why it does not work: for programs, and for people. */
+  cause?: Cause;
   why?: string;
 }
+
+export type Cause =
+  | "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut"
+  | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
 
 export interface CheckOptions {
   token?: string;
@@ -25,26 +30,33 @@ export interface CheckOptions {
 
 export interface CheckReport {
   results: Checked[];
-  /** The most preferred transport that works. */
-  recommended?: Transport;
+  /** The transport that clients will use; undefined if none works. */
+  best?: Transport;
+  /** What to make of it. */
+  advice: string;
 }
 
 type Result = Omit<Checked, "transport" | "works">;
 
 /** Why a transport does not work. */
-class No extends Error {}
+class No extends Error {
+  override readonly cause: Cause;
+  constructor(cause: Cause, why: string) {
+    super(why);
+    this.cause = cause;
+  }
+}
 
 const versions: Record<string, string> = { "http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", h2: "HTTP/2", h3: "HTTP/3" };
-const bytes = (text: string): number => new TextEncoder().encode(text).length;
-const rounds = 3;
+const held = "nothing comes of an answer that goes on, while others do: something on the way holds it back until its end";
+const timeUp = "there was no answer in time: something on the way swallows it";
 
-/** Tries every transport between here and a server. It publishes nothing. */
+/** Tries every transport between here and a server, one after the other. It publishes nothing. */
 export async function check(url: string | URL, options: CheckOptions = {}): Promise<CheckReport> {
   const base = new URL(url, globalThis.location?.href).href.replace(/\/+$/, "");
-  const topic = `${base}/topics/check-${crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36)}`;
+  const topic = `${base}/topics/duplex-check/${crypto.getRandomValues(new Uint32Array(2)).join("")}`;
   const headers: HeadersInit = options.token ? { Authorization: `Bearer ${options.token}` } : {};
 
-  /** Asks, and gives up in time. */
   const ask = async (query: string, signal: AbortSignal): Promise<Response> => {
     let response;
     try {
@@ -52,16 +64,18 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     } catch {
       signal.throwIfAborted();
       // A page sees nothing of an answer that is not for it, but that there is one.
-      const answers = await fetch(base, { mode: "no-cors", cache: "no-store", signal }).then(
-        () => true,
-        () => false,
-      );
-      throw new No(answers ? "origin refused" : "unreachable");
+      await fetch(base, { mode: "no-cors", cache: "no-store", signal }).catch(() => {
+        throw new No("unreached", "the server cannot be reached");
+      });
+      throw new No("origin-refused", "the server takes no requests of this Origin (--allow-origin)");
     }
     if (response.ok) return response;
-    const problem = await response.json().catch(() => ({}));
-    if (response.status === 401) throw new No("token refused");
-    throw new No(`refused: ${response.status} ${problem.title ?? response.statusText}`.trim());
+    const problem: string = (await response.json().catch(() => ({}))).type?.replace("urn:duplex:problem:", " ") ?? "";
+    const status = `${response.status} ${response.statusText}`.trim() + problem;
+    if (problem === " origin-refused") throw new No("origin-refused", `${status}: the server takes no requests of this Origin (--allow-origin)`);
+    if (response.status === 421) throw new No("host-refused", `${status}: the server does not know itself by this Host (--allow-host)`);
+    if (response.status === 401) throw new No("unauthorized", `${status}: a token is needed, or another one`);
+    throw new No(response.status === 429 || response.status === 503 ? "busy" : "other", status);
   };
 
   const versionOf = (query: string): string | undefined => {
@@ -69,60 +83,63 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     return entry && versions[entry.nextHopProtocol];
   };
 
-  const tries: [Transport, (signal: AbortSignal) => Promise<Result>][] = [
-    ["websocket", (signal) => websocket(topic, options.token, signal)],
-    ["sse", (signal) => streamed("as=sse&envelope", /^data: (.*)\n\n/m, signal)],
-    ["stream", (signal) => streamed("as=stream", /^(.*)\n/, signal)],
-    ["longpoll", (signal) => polled("as=longpoll&after=now&wait=", signal)],
-    ["poll", (signal) => polled("as=poll&after=now&n=", signal)],
-  ];
+  /** An event as lines and messages have it, but for its data: its id is like that of a signal. */
+  const envelope = (id: string): number => `{"id":"${id}","topic":"${topic.slice(base.length + 8)}","data":"","time":"2026-01-02T03:04:05.123456789Z"}`.length;
 
-  /** The time to the first signal, of a request on a connection that is there. */
+  /** Until the first signal; the second request has a connection, if there is HTTP/2 or above. */
   async function streamed(query: string, message: RegExp, signal: AbortSignal): Promise<Result> {
-    let result: Result = {};
+    const result: Result = {};
     for (const round of [1, 2]) {
-      const began = performance.now();
       const stop = new AbortController();
       const request = `${query}&n=${round}`;
+      const began = performance.now();
       try {
         const response = await ask(request, AbortSignal.any([signal, stop.signal]));
         const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-        for (let text = ""; ; ) {
+        let found: RegExpExecArray | null = null;
+        for (let text = ""; !found; found = message.exec(text)) {
           const { value, done } = await reader.read();
-          if (done) throw new No("held back: the answer ended before anything came");
+          if (done) throw new No("held", held);
           text += value;
-          const found = message.exec(text);
-          if (!found) continue;
-          const data = JSON.stringify(JSON.parse(found[1]!).data);
-          result = { latency: performance.now() - began, overhead: bytes(found[0].replace(/^retry:.*\n/, "")) - bytes(data) };
-          break;
         }
+        result.firstSignal = performance.now() - began;
+        const { id } = JSON.parse(found[1]!);
+        result.overhead = envelope(id) + (query.startsWith("as=sse") ? `id: ${id}\ndata: \n\n`.length : 1) + 6;
       } catch (error) {
-        if (signal.aborted) throw new No("held back: nothing came in time, a proxy may keep it until the end");
-        throw error;
+        if (error instanceof SyntaxError) throw new No("not-duplex", "this is no answer of a Duplex server");
+        throw signal.aborted ? new No("held", held) : error;
       } finally {
         stop.abort();
       }
-      // The browser makes the entry when the request is over.
-      await new Promise((done) => setTimeout(done, 10));
+      await new Promise((done) => setTimeout(done, 10)); // the browser makes the entry when the request is over
       result.version = versionOf(request);
     }
     return result;
   }
 
-  /** The time of a question and its answer, of which the first also makes the connection. */
-  async function polled(query: string, signal: AbortSignal): Promise<Result> {
-    const times: number[] = [];
-    let page = "";
-    for (let i = 0; i <= rounds; i++) {
+  /** The first answer also makes the connection. A poll that is held has to come through, too. */
+  async function polled(query: string, waits: readonly number[], signal: AbortSignal): Promise<Result> {
+    const result: Result = {};
+    for (const [i, wait] of waits.entries()) {
       const began = performance.now();
-      page = await (await ask(query + (query.endsWith("wait=") ? "0" : i), signal)).text();
-      if (i) times.push(performance.now() - began);
+      const request = `${query}&wait=${wait}&n=${i}`;
+      const { cursor } = await (await ask(request, signal)).json();
+      if (typeof cursor !== "string") throw new No("not-duplex", "this is no answer of a Duplex server");
+      if (!wait) result.firstSignal = performance.now() - began;
+      // Of a header browsers say that it has 300 bytes.
+      result.overhead = envelope(cursor) + `{"events":[],"cursor":"${cursor}","more":false}`.length + 300;
+      result.version = versionOf(request);
     }
-    if (query.endsWith("wait=")) await (await ask(`${query}1`, signal)).text(); // one that is held
-    return { latency: median(times), overhead: bytes(page) + 300, version: versionOf(`${query}${query.endsWith("wait=") ? 1 : rounds}`) };
+    return result;
   }
 
+  const tries: [Transport, (signal: AbortSignal) => Promise<Result>][] = [
+    ["websocket", (signal) => websocket(topic, options.token, envelope, signal)],
+    ["sse", (signal) => streamed("as=sse&envelope", /^data: (.*)\n\n/m, signal)],
+    ["stream", (signal) => streamed("as=stream", /^(.*)\n/, signal)],
+    ["longpoll", (signal) => polled("as=longpoll&after=now", [0, 0, 1], signal)],
+    ["poll", (signal) => polled("as=poll&after=now", [0, 0], signal)],
+  ];
   const results: Checked[] = [];
   for (const [transport, attempt] of tries) {
     const timeout = AbortSignal.timeout(options.timeout ?? 5000);
@@ -132,43 +149,42 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
       checked = { transport, works: true, ...(await attempt(signal)) };
     } catch (error) {
       options.signal?.throwIfAborted();
-      checked = { transport, works: false, why: error instanceof No ? error.message : timeout.aborted ? "no answer" : `not understood: ${error}` };
+      const no = error instanceof No ? error : timeout.aborted ? new No("unanswered", timeUp) : new No("cut", `the connection was cut: ${error}`);
+      checked = { transport, works: false, cause: no.cause, why: no.message };
     }
     results.push(checked);
     options.onresult?.(checked);
   }
-  return { results, recommended: results.find((r) => r.works)?.transport };
+  return advise(results);
 }
 
-function websocket(topic: string, token: string | undefined, signal: AbortSignal): Promise<Result> {
+function websocket(topic: string, token: string | undefined, envelope: (id: string) => number, signal: AbortSignal): Promise<Result> {
   return new Promise((done, fail) => {
+    const began = performance.now();
     const socket = new WebSocket(topic.replace(/^http/, "ws"), token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
-    const times: number[] = [];
     let opened = false;
-    let overhead = 0;
-    let asked = 0;
-    const no = (why: string): void => {
-      fail(new No(why));
+    const no = (cause: Cause, why: string): void => {
+      fail(new No(cause, why));
       socket.close();
     };
-    signal.onabort = () => no(opened ? "silence: the handshake was answered, and nothing followed" : "no answer");
-    const ask = (): void => {
-      asked = performance.now();
-      socket.send(`{"op":"ping","ref":${times.length}}`);
-    };
+    signal.onabort = () => (opened ? no("silent", "the handshake was answered, and then nothing came through: a black hole") : no("unanswered", timeUp));
     socket.onopen = () => (opened = true);
     socket.onmessage = ({ data }: MessageEvent<string>) => {
-      const message = JSON.parse(data);
-      if (message.op) times.push(performance.now() - asked);
-      else if (overhead) return;
-      else overhead = bytes(data) - bytes(JSON.stringify(message.data)) + 2;
-      if (times.length < rounds) return ask();
+      done({ firstSignal: performance.now() - began, overhead: envelope(JSON.parse(data).id ?? "") + 4 });
       socket.close();
-      done({ latency: median(times), overhead });
     };
-    // Why it failed, a browser keeps to itself.
-    socket.onclose = ({ code }) => no(opened ? `closed: ${code}` : "no upgrade: the handshake was refused, or changed on the way");
+    // What the answer was, a browser keeps to itself.
+    socket.onclose = ({ code }) => (opened ? no("cut", `the connection was cut: ${code}`) : no("upgrade-refused", "something on the way refuses handshakes, or drops Upgrade"));
   });
 }
 
-const median = (times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1]!;
+function advise(results: Checked[]): CheckReport {
+  const [ws, sse, , , poll] = results as [Checked, Checked, Checked, Checked, Checked];
+  const best = results.find((r) => r.works)?.transport;
+  const advice: string[] = [];
+  if (!best) advice.push(`Nothing gets through: ${poll.why}.`);
+  else if (ws.works) advice.push("Clients will use WebSockets.");
+  else advice.push(`Clients will use ${best}, because WebSockets do not get through: ${ws.why}.`);
+  if (best && sse.cause === "held") advice.push("Streams are held back: switch off buffering and compression for them (nginx: proxy_buffering off; gzip off;).");
+  return { results, best, advice: advice.join(" ") };
+}

@@ -14,11 +14,10 @@ export function checks(section) {
     body.replaceChildren(...transports.map((transport) => row({ transport })));
     advice.textContent = "Checking…";
     try {
-      const { results, recommended } = await Duplex.check("/", {
+      const report = await Duplex.check("/", {
         onresult: (checked) => body.children[transports.indexOf(checked.transport)]?.replaceWith(row(checked)),
       });
-      const failed = results.filter((r) => !r.works).length;
-      advice.textContent = !recommended ? "Nothing gets through." : failed === 0 ? `All work. The client takes ${recommended}.` : `The client takes ${recommended}.`;
+      advice.textContent = report.advice;
     } catch (error) {
       advice.textContent = `The check failed: ${error.message}`;
     }
@@ -28,14 +27,14 @@ export function checks(section) {
   run();
 }
 
-function row({ transport, works, version, latency, overhead, why }) {
+function row({ transport, works, version, firstSignal, overhead, why }) {
   const number = (value, digits, unit) => (value === undefined ? "" : `${value.toLocaleString([], { maximumFractionDigits: digits })} ${unit}`);
-  const state = works === undefined ? "" : works ? "works" : "does not work";
+  const state = works === undefined ? "" : works ? "works" : "no";
   return element("tr", {},
     element("th", { scope: "row" }, transport),
     element("td", {}, element("span", { class: `verdict ${works === undefined ? "" : works ? "good" : "bad"}` }, state)),
     element("td", { class: "wide" }, version ?? ""),
-    element("td", { class: "number" }, number(latency, latency < 10 ? 1 : 0, "ms")),
+    element("td", { class: "number" }, number(firstSignal, firstSignal < 10 ? 1 : 0, "ms")),
     element("td", { class: "number wide" }, number(overhead, 0, "B")),
     element("td", { class: "why" }, why ?? ""));
 }
