@@ -90,39 +90,28 @@ func TestContextsOverHTTP2(t *testing.T) {
 // A write of the client's ends with its context, although the server does not read.
 func TestClientWriteEnds(t *testing.T) {
 	t.Parallel()
-	gone := make(chan struct{})
-	url, transport := serveH2C(t, handling(nil, func(c *Conn) { <-gone }))
-	c := dial(t, url, &DialOptions{HTTP2: transport})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	err := c.Write(ctx, Binary, make([]byte, 5<<20))
-	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, net.ErrClosed) {
-		t.Errorf("got %v", err)
-	}
-	close(gone)
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan struct{})
+		transport, stop := servePipes(&http.Server{Handler: handling(nil, func(c *Conn) { <-gone })})
+		defer stop()
+		defer close(gone)
+		c := dial(t, "ws://example.com", &DialOptions{HTTP2: transport})
+		elapsed := stopwatch()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := c.Write(ctx, Binary, make([]byte, 5<<20))
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, net.ErrClosed) || elapsed() != time.Minute {
+			t.Errorf("after %v: %v", elapsed(), err)
+		}
+	})
 }
 
 // Time limits of http.Server are for requests, not for what became of them.
 func TestServersTimeLimitsOverHTTP2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := make(pipes, 1)
-		server := &http.Server{
-			Handler:      echoHandler(nil),
-			Protocols:    protocols((*http.Protocols).SetUnencryptedHTTP2),
-			ReadTimeout:  time.Second,
-			WriteTimeout: time.Second,
-		}
-		var serving sync.WaitGroup
-		serving.Go(func() { server.Serve(l) })
-		transport := &http.Transport{
-			Protocols: protocols((*http.Protocols).SetUnencryptedHTTP2),
-			DialContext: func(context.Context, string, string) (net.Conn, error) {
-				a, b := net.Pipe()
-				l <- b
-				return a, nil
-			},
-		}
+		transport, stop := servePipes(&http.Server{Handler: echoHandler(nil), ReadTimeout: time.Second, WriteTimeout: time.Second})
+		defer stop()
 		c := dial(t, "ws://example.com", &DialOptions{HTTP2: transport})
 		wantEcho(t, c)
 		time.Sleep(time.Hour)
@@ -136,10 +125,28 @@ func TestServersTimeLimitsOverHTTP2(t *testing.T) {
 		if err := c.Close(CloseNormal, ""); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// servePipes serves HTTP/2 in a bubble, to the transport that it returns.
+func servePipes(server *http.Server) (transport *http.Transport, stop func()) {
+	l := make(pipes, 1)
+	server.Protocols = protocols((*http.Protocols).SetUnencryptedHTTP2)
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(l) }) // Ends, and is joined, by stop.
+	transport = &http.Transport{
+		Protocols: protocols((*http.Protocols).SetUnencryptedHTTP2),
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			a, b := net.Pipe()
+			l <- b
+			return a, nil
+		},
+	}
+	return transport, func() {
 		transport.CloseIdleConnections()
 		server.Close()
 		serving.Wait()
-	})
+	}
 }
 
 // pipes is a listener.

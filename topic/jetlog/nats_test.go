@@ -225,6 +225,9 @@ func TestNodesToldTheSame(t *testing.T) {
 	}
 	c := openAt(t, &o)
 	defer c.Close()
+	for _, l := range []*Log{a, c} { // has all that b has appended
+		isKnown(t, l, topic.Cursor{ID: b.End()})
+	}
 	read := func(l *Log, after topic.Cursor) topic.Page {
 		t.Helper()
 		if !isKnown(t, l, after) {
