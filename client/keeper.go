@@ -358,9 +358,6 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 		k.old = nil
 		return
 	}
-	if k.attempt != nil && k.attempt.why != connect {
-		k.abandon()
-	}
 	if l.transport.shares() && remoteFault(err) {
 		err = errors.Unwrap(err) // it may be another with another transport
 		k.first = k.below(l.transport)
@@ -374,6 +371,11 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 		k.backoff.succeeded()
 	} else if lived >= lasting {
 		k.backoff.succeeded()
+	}
+	if k.attempt != nil { // what was to take over is to come in its place
+		k.attempt.why, k.cause = connect, err
+		k.tell(Connecting)
+		return
 	}
 	k.wait(err, retry)
 }

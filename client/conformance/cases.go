@@ -16,9 +16,9 @@ type Case struct {
 	Spec string // the section of PROTOCOL.md
 	hostile.Network
 
-	Ping       time.Duration // interval of $ping. If zero, 25 s
-	Do         []Step
-	OnlyBubble bool // takes longer than a test on real sockets may
+	Ping time.Duration // interval of $ping. If zero, 25 s
+	Do   []Step
+	Long bool // on real sockets
 }
 
 // A Step is something that happens: one of its fields is set.
@@ -58,6 +58,7 @@ type Change struct {
 	Times      int
 	Transports []string
 	Topic      string
+	CutEvery   int // so many changes, all connections are cut, if not 0
 }
 
 // Expect is what the agent must report, or have reported. On real sockets only
@@ -140,7 +141,7 @@ func cases() []Case {
 			},
 		},
 		{
-			Name: "moves up when it can", Spec: "§15.4", OnlyBubble: true,
+			Name: "moves up when it can", Spec: "§15.4", Long: true,
 			Network: hostile.Network{Upgrade: hostile.Unheard},
 			Do: []Step{
 				open(), subscribe("s", "a", "earliest"), expect(Expect{State: "connected", Transport: "sse", Failed: "websocket", Within: firstEvent}),
@@ -191,7 +192,7 @@ func cases() []Case {
 			},
 		},
 		{
-			Name: "the server names the time", Spec: "§15.6", OnlyBubble: true,
+			Name: "the server names the time", Spec: "§15.6", Long: true,
 			Network: hostile.Network{Answer: 503, RetryAfter: "20", Problem: "unavailable"},
 			Do: []Step{
 				open(), subscribe("s", "a", "earliest"), expect(Expect{State: "waiting"}),
@@ -244,7 +245,7 @@ func cases() []Case {
 			},
 		},
 		{
-			Name: "cut every 30 s", Spec: "§15.6", OnlyBubble: true, Network: hostile.Network{CutAfter: 30 * time.Second},
+			Name: "cut every 30 s", Spec: "§15.6", Long: true, Network: hostile.Network{CutAfter: 30 * time.Second},
 			Do: []Step{
 				open(), subscribe("s", "a", "earliest"),
 				{Pause: 25 * time.Second}, publish("a", 5), {Pause: 25 * time.Second}, publish("a", 5), {Pause: 25 * time.Second}, publish("a", 5),
@@ -288,6 +289,13 @@ func cases() []Case {
 		}
 	}
 	return append(all, Case{
+		Name: "changes and cuts under load", Spec: "§15.5", Long: true,
+		Network: hostile.Network{RoundTrip: 4 * time.Millisecond},
+		Do: []Step{
+			open("websocket"), subscribe("s", "load/*", "earliest"), subscribe("t", "load/1", "earliest"), expect(connected("websocket")),
+			{Change: &Change{Times: 100, Transports: append([]string{"websocket"}, httpTransports...), Topic: "load/1", CutEvery: 3}},
+		},
+	}, Case{
 		Name: "500 changes under load", Spec: "§15.5",
 		Network: hostile.Network{RoundTrip: 4 * time.Millisecond}, // so that events are under way while it changes
 		Do: []Step{

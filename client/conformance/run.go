@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -17,6 +18,8 @@ import (
 // busy machine fails no client.
 const patience = 20 * time.Second
 
+var long = flag.Bool("conformance.long", false, "judge clients by the cases that take long on real sockets, too: 3 minutes")
+
 // Run judges a client by all cases, each a test of its own.
 func Run(t *testing.T, agent *Agent) {
 	for _, c := range Cases {
@@ -28,8 +31,8 @@ func Run(t *testing.T, agent *Agent) {
 				synctest.Test(t, func(t *testing.T) { judge(t, agent, &c) })
 				return
 			}
-			if c.OnlyBubble {
-				t.Skip("takes longer than a test on real sockets may")
+			if c.Long && !*long {
+				t.Skip("takes long on real sockets: needs -conformance.long")
 			}
 			t.Parallel()
 			judge(t, agent, &c)
@@ -268,7 +271,7 @@ func (j *trial) change(c *Change) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		ticker := time.NewTicker(time.Millisecond / 5)
+		ticker := time.NewTicker(time.Millisecond)
 		defer ticker.Stop()
 		for i := 0; ; i++ {
 			select {
@@ -282,6 +285,9 @@ func (j *trial) change(c *Change) {
 	defer func() { close(stop); <-stopped }()
 	for i := range c.Times {
 		to := c.Transports[(i*7+i/5+1)%len(c.Transports)] // each follows each other
+		if c.CutEvery > 0 && i%c.CutEvery == c.CutEvery-1 {
+			j.world.cut()
+		}
 		j.send(Command{Do: "transports", Transports: []string{to}})
 		j.stepped = time.Now()
 		j.await(fmt.Sprintf("change %d to %s", i+1, to), &Expect{State: "connected", Transport: to, Within: 5 * time.Second})
