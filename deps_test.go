@@ -62,7 +62,7 @@ var alone = map[string][]string{
 	"internal/names":    {},
 	"internal/poller":   {"golang.org/x/sys"},
 	"internal/testnet":  {},
-	"internal/load":     {"golang.org/x/sys"},
+	"internal/load":     {"golang.org/x/sys", "golang.org/x/net/http2"},
 }
 
 // only says who may use what is heavy.

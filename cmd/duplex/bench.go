@@ -21,8 +21,9 @@ type benchCommand struct {
 	Remote bool   `help:"Allow a --url on another machine. Only do so if its owner agrees."`
 	Pin    bool   `help:"Bind the server to one core and the load to another: figures for one core."`
 
-	As          []string      `default:"websocket,duplex.v1,sse,stream,longpoll" placeholder:"TRANSPORT" help:"How to subscribe, each in a run of its own; sse+websocket is a mix (default websocket,duplex.v1,sse,stream,longpoll)."`
+	As          []string      `default:"websocket,duplex.v1,sse,stream,longpoll" placeholder:"TRANSPORT" help:"How to subscribe, each in a run of its own; sse+websocket is a mix, and h2-sse event streams over HTTP/2 (default websocket,duplex.v1,sse,stream,longpoll)."`
 	Subscribers int           `default:"1000" placeholder:"N" help:"Subscribers (default 1000)."`
+	Streams     int           `default:"100" placeholder:"N" help:"Subscribers that share a connection with h2-sse (default 100)."`
 	Publishers  int           `default:"4" placeholder:"N" help:"Connections that publish (default 4)."`
 	Window      int           `default:"16" placeholder:"N" help:"Events under way in fanout and topics; the publishers wait until earlier ones have arrived everywhere (default 16)."`
 	Bytes       size          `default:"128" placeholder:"SIZE" help:"Data of an event; at least 16 (default 128). In slow it is 1KiB at least."`
@@ -57,6 +58,7 @@ Examples:
 
     duplex bench
     duplex bench fanout paced --as sse,websocket+sse --subscribers 10000 --pin
+    duplex bench single idle --as sse,h2-sse --streams 100
     duplex bench --url http://127.0.0.1:8080 --pid 4711 --json
     duplex bench fanout --svg fanout.svg`
 }
@@ -64,6 +66,7 @@ Examples:
 const (
 	maxBenchSubscribers = 1_000_000
 	maxBenchPublishers  = 1000
+	maxBenchStreams     = 250 // a server of Duplex takes no more unless told
 	maxBenchDuration    = 5 * time.Minute
 	maxBenchBytes       = 1 << 20
 )
@@ -85,6 +88,7 @@ func (c *benchCommand) Validate() error {
 		value, min, most int64
 	}{
 		{"subscribers", int64(c.Subscribers), 2, maxBenchSubscribers},
+		{"streams", int64(c.Streams), 1, maxBenchStreams},
 		{"publishers", int64(c.Publishers), 1, maxBenchPublishers},
 		{"window", int64(c.Window), 1, 1 << 16},
 		{"bytes", int64(c.Bytes), load.MinBytes, maxBenchBytes},

@@ -33,7 +33,7 @@ func startBenchServer(ctx context.Context, pin bool) (_ *benchServer, err error)
 	if err != nil {
 		return nil, err
 	}
-	s := &benchServer{command: exec.CommandContext(ctx, program, "serve", "--listen", "127.0.0.1:0", "--memory", "--log-level", "warn")}
+	s := &benchServer{command: exec.CommandContext(ctx, program, "serve", "--listen", "127.0.0.1:0", "--h2c", "--memory", "--log-level", "warn")}
 	// If we are killed, it goes with us.
 	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	for _, variable := range os.Environ() {

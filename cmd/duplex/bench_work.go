@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/duplexhq/duplex/internal/load"
@@ -149,8 +151,10 @@ var benchWorks = []benchWork{
 		},
 		runs: func(c *benchCommand) []benchRun {
 			runs := c.perTransport(nil)
+			// Streams of one connection cannot be cut each alone.
+			runs = slices.DeleteFunc(runs, func(run benchRun) bool { return strings.Contains(run.label, load.SSEOverHTTP2.String()) })
 			for i := range runs {
-				options := c.topicOptions(c.As[i])
+				options := c.topicOptions(runs[i].label)
 				runs[i].do = func(ctx context.Context, o load.Options) (*load.Report, error) {
 					options.Options = o
 					return load.Resume(ctx, load.ResumeOptions{TopicOptions: options, Missed: c.Missed})
@@ -234,7 +238,7 @@ func (c *benchCommand) topicOptions(as string) load.TopicOptions {
 	if err != nil {
 		panic(err) // Validate has seen it
 	}
-	return load.TopicOptions{Topic: "bench", Transports: mix, Subscribers: c.Subscribers, Bytes: int(c.Bytes)}
+	return load.TopicOptions{Topic: "bench", Transports: mix, Subscribers: c.Subscribers, Streams: c.Streams, Bytes: int(c.Bytes)}
 }
 
 // perTransport gives a run for each item of --as. What change sets of the

@@ -39,6 +39,9 @@ type conn struct {
 	http         *httpState
 	subscription *Subscription // nil if it is none
 	cursor       []byte        // after all that has arrived, if the run wants cursors
+	carrier      *conn         // over HTTP/2: whose socket it uses, maybe its own
+	cable        *cable        // of a carrier
+	streamed     int           // bytes of DATA since the last WINDOW_UPDATE of its stream
 }
 
 // httpState is for connections whose answers are HTTP, and for the others
@@ -73,6 +76,9 @@ var (
 
 // take takes what was read.
 func (l *loop) take(c *conn, b []byte) error {
+	if c.cable != nil {
+		return l.takeCable(c, b)
+	}
 	if c.state == shaking && c.via != LongPoll {
 		rest, err := l.shake(c, b)
 		if err != nil || c.state == shaking {

@@ -209,7 +209,7 @@ func (f *fanout) prepare(r *run) (err error) {
 		via := r.vias[f.first+i]
 		s, known := alike[via]
 		if !known || f.span < len(f.sent) {
-			opening, err := f.dialect.Subscribe(via, f.topicsOf(i), "")
+			opening, err := f.dialect.Subscribe(via.form(), f.topicsOf(i), "")
 			if err != nil {
 				return err
 			}

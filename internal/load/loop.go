@@ -200,6 +200,11 @@ func (l *loop) wait(due int64) error {
 }
 
 func (l *loop) dial(c *conn) (err error) {
+	if c.carrier != nil && c.carrier != c {
+		l.begun++
+		l.opening++
+		return l.join(c)
+	}
 	if c.fd, err = dial(l.run.address, c.number, c.scarce); err != nil {
 		return err
 	}
@@ -286,6 +291,9 @@ func (l *loop) connected(c *conn) error {
 	}
 	if err := l.poller.change(c.fd, c.slot, readable); err != nil {
 		return err
+	}
+	if c.cable != nil {
+		return l.plugged(c)
 	}
 	l.out = l.run.work.request(l.out[:0], c)
 	if c.via != Raw {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,9 @@ func Resume(ctx context.Context, options ResumeOptions) (*Report, error) {
 	}
 	if f.subscribers == 0 {
 		return nil, errors.New("nobody is to reconnect: there are no subscribers")
+	}
+	if slices.Contains(p.vias, SSEOverHTTP2) {
+		return nil, errors.New("streams of one connection cannot be cut each alone: there is no resume over HTTP/2 here")
 	}
 	w := &resume{fanout: f, missed: uint64(options.Missed)}
 	p.work, p.name = w, "resume"

@@ -143,6 +143,7 @@ type plan struct {
 	work    work
 	dialect *Dialect // nil if there are no topics
 	cursors bool     // connections are to keep theirs
+	streams int      // of a connection over HTTP/2
 	steps   bool     // the warm-up lasts until the work says that it is over
 	name    string
 	vias    []Transport // one for each connection, by its number
@@ -277,6 +278,7 @@ func (r *run) makeLoops() error {
 	}
 	for i, share := range shares {
 		l := &loop{run: r, leads: i == 0, conns: share, inflated: map[string]bool{}}
+		l.gather(r.streams)
 		r.loops = append(r.loops, l)
 		if err := l.open(); err != nil {
 			return err

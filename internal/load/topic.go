@@ -3,6 +3,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ type TopicOptions struct {
 	Topic       string      // default "bench"
 	Transports  []Transport // the subscribers take them in turn. Default WebSocket
 	Subscribers int         // with none, only the publishing is measured
+	Streams     int         // of them that share a connection over HTTP/2. Default 100
 	Publishers  int         // connections that publish. Default 1
 	By          Publishing
 	Batch       int // messages of a request of Batches. Default 100, at most 1,000
@@ -35,10 +37,11 @@ type TopicOptions struct {
 }
 
 const (
-	defaultTopic = "bench"
-	defaultBatch = 100
-	maxBatch     = 1000
-	maxTopics    = 100_000
+	defaultTopic   = "bench"
+	defaultBatch   = 100
+	maxBatch       = 1000
+	defaultStreams = 100
+	maxTopics      = 100_000
 )
 
 // Topic publishes to topics of a server and subscribes to them.
@@ -86,6 +89,8 @@ func (o TopicOptions) plan() (f *fanout, p plan, err error) {
 		return nil, p, fmt.Errorf("%d subscribers with %d topics each: %d topics would be without any", o.Subscribers, o.Each, o.Topics)
 	case o.Topics > 1 && o.Publishers > o.Topics:
 		return nil, p, errors.New("there are more publishers than topics")
+	case o.Streams < 0:
+		return nil, p, errors.New("the number of streams is negative")
 	case o.Rate < 0:
 		return nil, p, errors.New("the rate is negative")
 	}
@@ -108,7 +113,7 @@ func (o TopicOptions) plan() (f *fanout, p plan, err error) {
 			f.names = append(f.names, o.Topic+"/"+strconv.Itoa(i))
 		}
 	}
-	p = plan{dialect: o.Dialect, bytes: o.Bytes}
+	p = plan{dialect: o.Dialect, bytes: o.Bytes, streams: cmp.Or(o.Streams, defaultStreams)}
 	via := post
 	if o.By == Socket {
 		via = socket

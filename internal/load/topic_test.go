@@ -3,6 +3,7 @@
 package load_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -178,5 +179,45 @@ func TestParseTransports(t *testing.T) {
 		if _, err := load.ParseTransports(text); err == nil {
 			t.Errorf("%q: no error", text)
 		}
+	}
+}
+
+// Streams of a few connections, of a server that is net/http's.
+func TestOverHTTP2(t *testing.T) {
+	log := memlog.Open(nil)
+	hub := topic.NewHub(log, nil)
+	handler, err := view.New(hub, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		hub.Close()
+		server.Close()
+		log.Close()
+	})
+	for _, test := range []struct {
+		streams int
+		mix     []load.Transport
+	}{{1, []load.Transport{load.SSEOverHTTP2}}, {4, []load.Transport{load.SSEOverHTTP2}}, {100, []load.Transport{load.SSEOverHTTP2, load.SSE}}} {
+		r, err := load.Topic(t.Context(), load.TopicOptions{
+			Options: briefly(server.Listener.Addr().String()), Transports: test.mix, Streams: test.streams,
+			Subscribers: 10, Publishers: 2, Bytes: 128, Window: 8,
+		})
+		faultless(t, r, err)
+		if r.Messages == 0 {
+			t.Errorf("%d streams: no messages", test.streams)
+		}
+	}
+	_, err = load.Resume(t.Context(), load.ResumeOptions{TopicOptions: load.TopicOptions{
+		Options: briefly(server.Listener.Addr().String()), Transports: []load.Transport{load.SSEOverHTTP2}, Subscribers: 2, Bytes: 128,
+	}})
+	if err == nil {
+		t.Error("it cannot resume")
 	}
 }
