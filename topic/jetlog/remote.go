@@ -285,8 +285,11 @@ func (r *remote) confirm(ctx context.Context) error {
 	round := r.asked
 	r.mu.Unlock()
 	err := r.fetchMissing(ctx)
-	if errors.Is(err, errFatal) {
+	switch {
+	case errors.Is(err, errFatal):
 		return err
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		err = errors.New("no connection") // which keeps nothing for later
 	}
 	now := time.Now()
 	var confirmed time.Time
