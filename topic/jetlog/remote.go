@@ -299,7 +299,7 @@ func (r *remote) confirm(ctx context.Context) error {
 		}
 		r.trouble, confirmed = err, r.confirmed
 	})
-	if now.Sub(confirmed) > moveAfter {
+	if now.Sub(confirmed) > moveAfter && !errors.Is(err, errClock) {
 		r.move()
 	}
 	return nil
@@ -366,10 +366,13 @@ func (r *remote) fetchMissing(ctx context.Context) error {
 	return checkClock(time.Now(), state.at)
 }
 
+// errClock is no fault of a server.
+var errClock = errors.New("the clocks of this machine and of the server differ")
+
 // checkClock refuses a clock that is too far from the server's.
 func checkClock(now, server time.Time) error {
 	if skew := now.Sub(server); skew.Abs() > skewMost {
-		return fmt.Errorf("the clock of this machine and that of the server differ by %v", skew)
+		return fmt.Errorf("%w by %v", errClock, skew)
 	}
 	return nil
 }
