@@ -52,6 +52,13 @@
 // appends, all have, with the same ids and in the same order. Each has the whole
 // index and the tail in its own memory, and nothing on its own disk.
 //
+// So a node receives everything, also what nobody reads there: it needs the order,
+// keys and ends of all topics to append, and who goes from node to node finds what
+// is newest in memory. A node that is asked for nothing spends 5 to 10 µs and 165
+// to 200 B on an event of 128 B, when thousands are published one by one in a
+// second, and a fifth of the time in batches: a tenth of what it costs the node
+// that they are published on.
+//
 // A message holds a group of appends here, too, and is stored only if its author
 // knew all messages before it (follow.go). If another node came first, the group
 // is decided anew by what that one has brought: keys, ends and limits are exact,
