@@ -49,7 +49,7 @@ type http3Endpoint struct {
 
 // openHTTP3 opens the UDP port beside an endpoint, which advertises it.
 func (s *Server) openHTTP3(e *endpoint) (err error) {
-	packets, err := net.ListenPacket("udp", e.Addr().String())
+	packets, err := s.listenPacket("udp", e.Addr().String())
 	if err != nil {
 		return err
 	}

@@ -33,8 +33,9 @@ type Server struct {
 	progress     progress
 	certificates certificates // nil: no TLS
 	addresses    []listenAddress
-	listen       func(network, address string) (net.Listener, error) // net.Listen
-	endpoints    []*endpoint                                         // open
+	listen       func(network, address string) (net.Listener, error)   // net.Listen
+	listenPacket func(network, address string) (net.PacketConn, error) // net.ListenPacket
+	endpoints    []*endpoint                                           // open
 	serving      sync.WaitGroup
 	watching     context.CancelFunc // of the certificates
 	failed       chan error         // of a listener
@@ -46,7 +47,7 @@ type Server struct {
 // New returns a server that does not listen yet. config may be nil. Shutdown
 // must be called, by Run or by the caller.
 func New(config *Config) (server *Server, err error) {
-	s := &Server{config: config.withDefaults(), listen: net.Listen, returns: newReturns()}
+	s := &Server{config: config.withDefaults(), listen: net.Listen, listenPacket: net.ListenPacket, returns: newReturns()}
 	c := &s.config
 	s.logs = newLogQueue(c.Logger.Handler())
 	c.Logger = slog.New(s.logs)

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/quicvarint"
 	"github.com/quic-go/webtransport-go"
 
 	"github.com/duplexhq/duplex/topic"
@@ -167,19 +169,109 @@ func TestWebTransportRefusals(t *testing.T) {
 			t.Errorf("%s from %q: %v, %v", test.path, test.origin, response, err)
 		}
 	}
-	// There is one session per connection, and it bears that others are tried.
+	// A session has one stream, and bears that others are tried.
 	p := openSession(t, s, "/topics")
 	p.want("$ping")
 	for range 3 {
-		if _, err := p.OpenStream(); err != nil {
-			t.Error(err)
+		stream, err := p.OpenStream()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := p.OpenUniStream(); err != nil {
-			t.Error(err)
+		_, _ = stream.Write([]byte("{}\n")) // it may be refused already
+		if answer, err := io.ReadAll(stream); err == nil {
+			t.Errorf("another stream: answered %q", answer)
 		}
+		one, err := p.OpenUniStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = one.Write([]byte("{}\n"))
 	}
 	p.say(`{"op":"ping","ref":1}`)
 	p.want(`"ref":1`)
+}
+
+// A connection has one session at a time.
+func TestSecondSession(t *testing.T) {
+	s := start(t, secureConfig(t))
+	transport := &webtransport.Transport{}
+	defer transport.Close()
+	conn, err := quic.DialAddr(t.Context(), s.Addrs()[0].String(), http3.ConfigureTLSConfig(trusting(t, s)),
+		&quic.Config{EnableDatagrams: true, EnableStreamResetPartialDelivery: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseWithError(0, "")
+	client, err := transport.NewClientConn(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "https://" + s.Addrs()[0].String() + "/topics"
+	_, first, err := client.Dial(t.Context(), address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, _, err := client.Dial(t.Context(), address, nil); err == nil || response == nil || response.StatusCode != 400 {
+		t.Errorf("%v, %v", response, err)
+	}
+	first.CloseWithError(0, "")
+	eventually(t, "there may be another", func() bool {
+		_, session, err := client.Dial(t.Context(), address, nil)
+		return err == nil && session.CloseWithError(0, "") == nil
+	})
+}
+
+// A stream may come before the request for its session; those of sessions that
+// never come are refused.
+func TestStreamsBeforeTheirSession(t *testing.T) {
+	s := start(t, secureConfig(t))
+	conn, err := quic.DialAddr(t.Context(), s.Addrs()[0].String(), http3.ConfigureTLSConfig(trusting(t, s)), &quic.Config{EnableDatagrams: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseWithError(0, "")
+	control, err := conn.OpenUniStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.Write([]byte{0, 4, 2, 0x33, 1}); err != nil { // SETTINGS_H3_DATAGRAM = 1
+		t.Fatal(err)
+	}
+	request, err := conn.OpenStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := conn.OpenStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ping := append(quicvarint.Append(quicvarint.Append(nil, 0x41), uint64(request.StreamID())), `{"op":"ping","ref":1}`+"\n"...)
+	if _, err := stream.Write(ping); err != nil {
+		t.Fatal(err)
+	}
+	// :method CONNECT, :scheme https, :authority, :path, :protocol
+	block := qpackPrefix + "\xcf\xd7\x50\x09localhost\x51\x07/topics" + "\x27\x02:protocol" + "\x0cwebtransport"
+	if _, err := request.Write(headersFrame(block)); err != nil {
+		t.Fatal(err)
+	}
+	stream.SetReadDeadline(time.Now().Add(20 * time.Second))
+	lines := bufio.NewReader(stream)
+	for _, want := range []string{"$ping", `{"op":"ok","ref":1}`} {
+		if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, want) {
+			t.Fatalf("%q, %v, want %q", line, err, want)
+		}
+	}
+	for range 2 * defaultMaxStreams { // of a session that never was
+		lost, err := conn.OpenStreamSync(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = lost.Write(append(quicvarint.Append(quicvarint.Append(nil, 0x41), 4000), "x"...)) // it may be refused already
+		lost.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.ReadAll(lost); !errors.As(err, new(*quic.StreamError)) {
+			t.Fatalf("a stream of no session: %v", err)
+		}
+	}
 }
 
 // A syncBuffer is a log that can be read meanwhile.

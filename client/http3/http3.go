@@ -30,8 +30,11 @@ type Transport struct{ inner http3.Transport }
 // tls; its NextProtos are not used.
 func New(config *tls.Config) *Transport {
 	return &Transport{http3.Transport{
-		TLSClientConfig:    config,
-		QUICConfig:         quicConfig(),
+		TLSClientConfig: config,
+		QUICConfig:      quicConfig(),
+		// Each connection has a socket, and no id of its own: the server would use
+		// up one each time that the address changes, and there are few.
+		Dial:               quic.DialAddrEarly,
 		DisableCompression: true, // events would be held back
 	}}
 }

@@ -1,91 +1,258 @@
 // Package webtransport gives package view sessions of WebTransport over HTTP/3
-// (draft-ietf-webtrans-http3). QUIC is known here, in package server and
-// in client/http3 only.
+// (draft-ietf-webtrans-http3). QUIC is known here, in package server and in
+// client/http3 only.
 package webtransport
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/quic-go/quicvarint"
-	wt "github.com/quic-go/webtransport-go"
 
 	"github.com/duplexhq/duplex/view"
 )
 
-const closeSession = 0x2843 // type of a capsule: a code of 32 bits and a reason
+const (
+	bidirectionalStream  = 0x41 // type of the frame that begins one of a session
+	unidirectionalStream = 0x54 // type of the stream
 
-// closeTimeout is how long a peer is given to hear of the end.
-const closeTimeout = time.Second
+	// Settings by which clients know that they may open sessions: those of drafts
+	// 2 to 6, 7 to 14, and since.
+	settingEnabled02   = 0x2b603742
+	settingMaxSessions = 0x14e9cd29
+	settingEnabled     = 0x2c7cf000
 
-// settingsTimeout is how long a client may take to say what it supports.
-const settingsTimeout = 5 * time.Second
+	// Errors of streams.
+	sessionGone    quic.StreamErrorCode = 0x170d7b68
+	streamRejected quic.StreamErrorCode = 0x3994bd84
+)
+
+// patience is how long a client may take to say what it supports, and how long
+// a stream waits for the session that it is of.
+const patience = 5 * time.Second
+
+// maxEarly is how many streams of a connection wait for their session. A client
+// that plays by the rules has one.
+const maxEarly = 8
 
 // Configure switches on what sessions need of QUIC.
 func Configure(c *quic.Config) {
 	c.EnableDatagrams = true
-	c.EnableStreamResetPartialDelivery = true
+	c.EnableStreamResetPartialDelivery = true // of streams that a client resets at once
 }
 
 // A Server serves the connections of an HTTP/3 server, whose requests may be
 // for sessions.
-type Server struct{ inner wt.Server }
+type Server struct {
+	http *http3.Server
+
+	mu    sync.Mutex
+	conns map[*quic.Conn]*conn // guarded by mu
+}
 
 // NewServer takes over an HTTP/3 server that serves nothing yet. The QUIC
 // connections must be configured by Configure.
 func NewServer(h *http3.Server) *Server {
-	return &Server{wt.Server{
-		H3:                h,
-		ReorderingTimeout: settingsTimeout,
-		CheckOrigin:       func(*http.Request) bool { return true }, // who calls Accept has judged it
-	}}
+	s := &Server{http: h, conns: make(map[*quic.Conn]*conn)}
+	h.EnableDatagrams = true
+	h.AdditionalSettings = map[uint64]uint64{settingEnabled02: 1, settingMaxSessions: 1, settingEnabled: 1}
+	inner := h.ConnContext
+	h.ConnContext = func(ctx context.Context, c *quic.Conn) context.Context {
+		if inner != nil {
+			ctx = inner(ctx, c)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return context.WithValue(ctx, connKey{}, s.conns[c])
+	}
+	return s
 }
 
 // Serve serves a connection, and returns when that has ended and its requests
 // have been answered.
-func (s *Server) Serve(conn *quic.Conn) error { return s.inner.ServeQUICConn(conn) }
+func (s *Server) Serve(c *quic.Conn) error {
+	state := &conn{quic: c}
+	s.mu.Lock()
+	s.conns[c] = state
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, c)
+	}()
+	raw, err := s.http.NewRawServerConn(c)
+	if err != nil {
+		return err
+	}
+	var streams sync.WaitGroup // each ends with its stream
+	defer streams.Wait()
+	streams.Go(func() { // Ends with the connection.
+		for {
+			stream, err := c.AcceptUniStream(context.Background())
+			if err != nil {
+				return
+			}
+			streams.Go(func() { state.takeUnidirectional(raw, stream) })
+		}
+	})
+	for {
+		stream, err := c.AcceptStream(context.Background())
+		if err != nil {
+			return nil // how it has ended is the client's business
+		}
+		streams.Go(func() { state.take(raw, stream) })
+	}
+}
+
+// A conn is a connection, which has one session at a time.
+type conn struct {
+	quic *quic.Conn
+
+	mu      sync.Mutex
+	session *session       // guarded by mu
+	early   []*earlyStream // guarded by mu
+}
+
+// connKey is that of a request's context.
+type connKey struct{}
+
+// An earlyStream came before the request for its session.
+type earlyStream struct {
+	session quic.StreamID
+	stream  *quic.Stream
+	timer   *time.Timer
+}
+
+// take serves a stream that the client has opened, which is one of the session or
+// a request.
+func (c *conn) take(raw *http3.RawServerConn, stream *quic.Stream) {
+	kind, err := quicvarint.Peek(stream)
+	if err != nil {
+		cancel(stream, quic.StreamErrorCode(http3.ErrCodeRequestIncomplete))
+		return
+	}
+	if kind != bidirectionalStream {
+		raw.HandleRequestStream(stream)
+		return
+	}
+	r := quicvarint.NewReader(stream)
+	_, _ = quicvarint.Read(r) // it was peeked at
+	id, err := quicvarint.Read(r)
+	switch {
+	case err != nil:
+		cancel(stream, quic.StreamErrorCode(http3.ErrCodeRequestIncomplete))
+	case id%4 != 0: // no request can have it
+		c.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeIDError), "")
+	default:
+		c.join(quic.StreamID(id), stream)
+	}
+}
+
+// join gives a stream to its session, or keeps it for a while if that has not
+// come.
+func (c *conn) join(id quic.StreamID, stream *quic.Stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.session != nil && c.session.id == id && c.session.offer(stream):
+	case c.session == nil && len(c.early) < maxEarly:
+		early := &earlyStream{session: id, stream: stream}
+		early.timer = time.AfterFunc(patience, func() { c.forget(early) })
+		c.early = append(c.early, early)
+	default:
+		cancel(stream, streamRejected)
+	}
+}
+
+// forget is for a stream whose session has not come.
+func (c *conn) forget(early *earlyStream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.early, early); i >= 0 {
+		c.early = slices.Delete(c.early, i, i+1)
+		cancel(early.stream, streamRejected)
+	}
+}
+
+// opened gives a session the streams that came before it, and refuses those of
+// others: there is none beside it.
+func (c *conn) opened(s *session, id quic.StreamID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.id = id
+	for _, early := range c.early {
+		early.timer.Stop()
+		if early.session != id || !s.offer(early.stream) {
+			cancel(early.stream, streamRejected)
+		}
+	}
+	c.early = nil
+}
+
+// takeUnidirectional serves a stream that goes one way. A session has none.
+func (c *conn) takeUnidirectional(raw *http3.RawServerConn, stream *quic.ReceiveStream) {
+	kind, err := quicvarint.Peek(stream)
+	switch {
+	case err != nil:
+		stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeStreamCreationError))
+	case kind == unidirectionalStream:
+		stream.CancelRead(streamRejected)
+	default:
+		raw.HandleUnidirectionalStream(stream)
+	}
+}
+
+func cancel(stream *quic.Stream, code quic.StreamErrorCode) {
+	stream.CancelRead(code)
+	stream.CancelWrite(code)
+}
 
 // Accept answers a request with 200, and opens the session that it asks for. If
-// that cannot be, the error says what is missing, for the client to read. A
-// connection can have one session at a time: to open another while there is one,
-// resets its stream.
+// that cannot be, nothing was answered, and the error says why, for the client to
+// read.
 func (s *Server) Accept(w http.ResponseWriter, r *http.Request) (view.WebTransport, error) {
+	c, _ := r.Context().Value(connKey{}).(*conn)
 	below, ok := find[interface {
 		http3.HTTPStreamer
 		http3.Settingser
-		http.Flusher
 	}](w)
-	if !ok {
+	if c == nil || !ok {
 		return nil, errors.New("this is not HTTP/3")
 	}
-	a := &answer{ResponseWriter: w, HTTPStreamer: below, Settingser: below, Flusher: below}
-	inner, err := s.inner.Upgrade(a, r)
-	if err != nil {
-		return nil, err
+	select {
+	case <-below.ReceivedSettings():
+	case <-r.Context().Done():
+		return nil, context.Cause(r.Context())
+	case <-time.After(patience):
+		return nil, errors.New("the client's SETTINGS have not come")
 	}
-	return &session{Session: inner, request: a.stream}, nil
+	if !below.Settings().EnableDatagrams {
+		return nil, errors.New("the client has no HTTP datagrams")
+	}
+	session := newSession(c)
+	if !c.begin(session) {
+		return nil, errors.New("the connection has a session already")
+	}
+	w.WriteHeader(http.StatusOK)
+	session.open(below.HTTPStream())
+	return session, nil
 }
 
-// answer is the ResponseWriter that webtransport-go wants, around which there
-// may be others.
-type answer struct {
-	http.ResponseWriter
-	http3.HTTPStreamer
-	http3.Settingser
-	http.Flusher
-
-	stream *http3.Stream // the request's, once it was taken over
-}
-
-func (a *answer) HTTPStream() *http3.Stream {
-	a.stream = a.HTTPStreamer.HTTPStream()
-	return a.stream
+// begin makes a session the connection's, unless there is one.
+func (c *conn) begin(s *session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		return false
+	}
+	c.session = s
+	return true
 }
 
 // find looks for a T below the layers of w.
@@ -100,52 +267,4 @@ func find[T any](w http.ResponseWriter) (found T, ok bool) {
 		}
 		w = layer.Unwrap()
 	}
-}
-
-type session struct {
-	*wt.Session
-	request *http3.Stream // on which nothing else is written
-	closing sync.Once
-}
-
-func (s *session) Stream(ctx context.Context) (view.WebTransportStream, error) {
-	stream, err := s.AcceptStream(ctx)
-	if err != nil {
-		return nil, err // a nil *Stream would not be nil
-	}
-	return stream, nil
-}
-
-func (s *session) ReceiveDatagram() ([]byte, error) {
-	return s.Session.ReceiveDatagram(context.Background())
-}
-
-// Close tells the peer by itself, as webtransport-go would reset the stream at
-// the same time: Chromium takes that for a lost connection, and drops the code.
-func (s *session) Close(code uint32, reason string) {
-	s.closing.Do(func() {
-		go func() { // Ends when the peer has heard, at the latest after closeTimeout.
-			if s.sayClose(code, reason) == nil {
-				select {
-				case <-s.Context().Done():
-				case <-time.After(closeTimeout):
-				}
-			}
-			_ = s.CloseWithError(wt.SessionErrorCode(code), reason)
-		}()
-	})
-}
-
-// sayClose sends WT_CLOSE_SESSION and FIN (draft-ietf-webtrans-http3-15 §6).
-func (s *session) sayClose(code uint32, reason string) error {
-	if err := s.request.SetWriteDeadline(time.Now().Add(closeTimeout)); err != nil {
-		return err
-	}
-	capsule := quicvarint.Append(nil, closeSession)
-	capsule = quicvarint.Append(capsule, uint64(4+len(reason)))
-	capsule = binary.BigEndian.AppendUint32(capsule, code)
-	if _, err := s.request.Write(append(capsule, reason...)); err != nil {
-		return err
-	}
-	return s.request.Close()
 }
