@@ -215,10 +215,24 @@ func TestSecondSession(t *testing.T) {
 		t.Errorf("%v, %v", response, err)
 	}
 	first.CloseWithError(0, "")
-	eventually(t, "there may be another", func() bool {
-		_, session, err := client.Dial(t.Context(), address, nil)
-		return err == nil && session.CloseWithError(0, "") == nil
-	})
+	for range 50 { // one after the other, each with a stream at once
+		var next *webtransport.Session
+		eventually(t, "there may be another", func() bool {
+			_, next, err = client.Dial(t.Context(), address, nil)
+			return err == nil
+		})
+		stream, err := next.OpenStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(stream, "\n"); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(stream).ReadString('\n'); err != nil || !strings.Contains(line, "$ping") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		next.CloseWithError(0, "")
+	}
 }
 
 // A stream may come before the request for its session; those of sessions that

@@ -21,13 +21,17 @@ const closeSession = 0x2843
 // closeTimeout is how long a client is given to hear of the end.
 const closeTimeout = time.Second
 
+// unknown is the id of a session that is being answered: the client may hear of
+// it, and open its stream, before it is known here.
+const unknown quic.StreamID = -1
+
 var errOver = errors.New("webtransport: the session has ended")
 
 // A session is one of WebTransport. Its request's stream has capsules, and lasts
 // as long as it does.
 type session struct {
 	conn    *conn
-	id      quic.StreamID // the request's; set under conn.mu
+	id      quic.StreamID // the request's, or unknown; guarded by conn.mu
 	request *http3.Stream
 	over    context.Context
 	cancel  context.CancelFunc // of over
@@ -41,7 +45,7 @@ type session struct {
 }
 
 func newSession(c *conn) *session {
-	s := &session{conn: c, id: -1, offered: make(chan *quic.Stream, 1)}
+	s := &session{conn: c, id: unknown, offered: make(chan *quic.Stream, 1)}
 	s.over, s.cancel = context.WithCancel(context.Background())
 	return s
 }

@@ -161,7 +161,7 @@ func (c *conn) join(id quic.StreamID, stream *quic.Stream) {
 	defer c.mu.Unlock()
 	switch {
 	case c.session != nil && c.session.id == id && c.session.offer(stream):
-	case c.session == nil && len(c.early) < maxEarly:
+	case (c.session == nil || c.session.id == unknown) && len(c.early) < maxEarly:
 		early := &earlyStream{session: id, stream: stream}
 		early.timer = time.AfterFunc(patience, func() { c.forget(early) })
 		c.early = append(c.early, early)
