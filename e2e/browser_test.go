@@ -34,30 +34,39 @@ var chromium struct {
 
 func browser(t testing.TB) context.Context {
 	t.Helper()
-	path := tool(t, "chromium", "chromium")
 	chromium.mu.Lock()
 	defer chromium.mu.Unlock()
 	if chromium.ctx != nil {
 		return chromium.ctx
 	}
+	ctx, cancel := launch(t,
+		// A tab that is not in front goes on all the same.
+		chromedp.Flag("disable-background-timer-throttling", true),
+		chromedp.Flag("disable-backgrounding-occluded-windows", true),
+		chromedp.Flag("disable-renderer-backgrounding", true),
+	)
+	chromium.ctx, chromium.cancel = ctx, cancel
+	return ctx
+}
+
+// launch starts a browser.
+func launch(t testing.TB, options ...chromedp.ExecAllocatorOption) (ctx context.Context, cancel func()) {
+	t.Helper()
+	path := tool(t, "chromium", "chromium")
 	profile, err := os.MkdirTemp("", "duplex-e2e-chromium-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	allocator, stop := chromedp.NewExecAllocator(context.Background(),
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), append([]chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(profile),
-		chromedp.Env("TMPDIR="+profile),
+		chromedp.Env("TMPDIR=" + profile),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-dev-shm-usage", true),
-		// A tab that is not in front goes on all the same.
-		chromedp.Flag("disable-background-timer-throttling", true),
-		chromedp.Flag("disable-backgrounding-occluded-windows", true),
-		chromedp.Flag("disable-renderer-backgrounding", true),
 		// Only the loopback interface is for it.
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
@@ -66,9 +75,9 @@ func browser(t testing.TB) context.Context {
 		// Test servers sign their certificates themselves.
 		chromedp.Flag("ignore-certificate-errors", true),
 		chromedp.WindowSize(1000, 800),
-	)
+	}, options...)...)
 	ctx, closeAll := chromedp.NewContext(allocator)
-	cancel := func() {
+	cancel = func() {
 		_ = chromedp.Cancel(ctx) // it may have crashed
 		closeAll()
 		stop()
@@ -78,8 +87,7 @@ func browser(t testing.TB) context.Context {
 		cancel()
 		t.Fatalf("start chromium: %v", err)
 	}
-	chromium.ctx, chromium.cancel = ctx, cancel
-	return ctx
+	return ctx, cancel
 }
 
 func closeBrowser() {
@@ -99,10 +107,15 @@ type tab struct {
 	complaints []string
 }
 
-// newTab opens an address.
+// newTab opens an address, as the first tab of a browser with nothing in it.
 func newTab(t testing.TB, address string) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser(t), chromedp.WithNewBrowserContext())
+	return openTab(t, browser(t), address, chromedp.WithNewBrowserContext())
+}
+
+func openTab(t testing.TB, browser context.Context, address string, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser, options...)
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	if err := chromedp.Listen(ctx, p.hear); err != nil {

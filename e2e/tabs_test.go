@@ -20,14 +20,7 @@ const emptyPage = "/healthz"
 // sibling opens an address in another tab of the same browser.
 func (p *tab) sibling(address string) *tab {
 	p.t.Helper()
-	ctx, cancel := chromedp.NewContext(p.ctx)
-	p.t.Cleanup(cancel)
-	s := &tab{t: p.t, ctx: ctx}
-	if err := chromedp.Listen(ctx, s.hear); err != nil {
-		p.t.Fatal(err)
-	}
-	perform(s, "open "+address, chromedp.Navigate(address))
-	return s
+	return openTab(p.t, p.ctx, address)
 }
 
 // call calls a method of the browser.

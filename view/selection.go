@@ -25,7 +25,7 @@ func (h *Handler) target(r *http.Request) (target, *Problem) {
 	}
 	escaped, ok := strings.CutPrefix(path, h.opts.Prefix+"/")
 	if !ok {
-		return target{}, newProblem("not-found", "")
+		return target{}, newProblem("not-found", "topics are below "+h.opts.Prefix+"/")
 	}
 	name, err := topic.Unescape(escaped)
 	if err != nil {

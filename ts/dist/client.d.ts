@@ -207,7 +207,7 @@ export interface Checked {
     cause?: Cause;
     why?: string;
 }
-export type Cause = "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut" | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
+export type Cause = "not-offered" | "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut" | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
 export interface CheckOptions {
     token?: string;
     /** Milliseconds after which a transport is given up. Default 5000. */

@@ -16,7 +16,7 @@ export interface Checked {
 }
 
 export type Cause =
-  | "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut"
+  | "not-offered" | "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut"
   | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
 
 export interface CheckOptions {
@@ -161,6 +161,7 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
 function websocket(topic: string, token: string | undefined, envelope: (id: string) => number, signal: AbortSignal): Promise<Result> {
   return new Promise((done, fail) => {
     const began = performance.now();
+    if (!globalThis.WebSocket) return fail(new No("not-offered", "this browser has no WebSocket"));
     const socket = new WebSocket(topic.replace(/^http/, "ws"), token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
     let opened = false;
     const no = (cause: Cause, why: string): void => {

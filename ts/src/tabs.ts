@@ -245,7 +245,7 @@ class Tabs implements Connection {
   /** What the leader says, its own tab hears, too. */
   #tell(lead: Lead, reply: Reply): void {
     const message: Message = { ...reply, leader: lead.id };
-    if (!("tab" in reply) || reply.tab !== this.#tab) this.#channel?.postMessage(message);
+    if ("tab" in reply ? reply.tab !== this.#tab : reply.say !== "group" || lead.others) this.#channel?.postMessage(message);
     this.#hear(message);
   }
 
@@ -358,6 +358,11 @@ class Lead {
     this.connection = open(() => this.announce());
   }
 
+  /** Whether other tabs read anything. */
+  get others(): boolean {
+    return this.#tabs.size > 0;
+  }
+
   announce(): void {
     if (!this.connection) return; // it is about to be
     const { error, ...status } = this.connection.status;
@@ -368,8 +373,8 @@ class Lead {
     if (this.#closed) return;
     switch (request.say) {
       case "read":
-        this.#read(request.names).join(request.tab, request.feed, request.turn, request.after, this.connection);
         this.#watch(request.tab);
+        this.#read(request.names).join(request.tab, request.feed, request.turn, request.after, this.connection);
         break;
       case "close":
         for (const group of [...this.#groups.values()]) group.leave(request.tab, request.feed);
