@@ -13,7 +13,7 @@ var needed = []struct{ name, as string }{
 // sendEarly has the files come with the page, and not after it: pushed where the
 // client allows that (RFC 9113 §8.4), which browsers do not any more, else named
 // by 103 Early Hints (RFC 8297). Over HTTP/1.1 there are clients that take a 103
-// for the answer.
+// for the answer, and nginx, which waits for ever.
 func sendEarly(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor < 2 || r.Method != http.MethodGet || r.Header.Get("If-None-Match") != "" { // it has them
 		return

@@ -13,8 +13,9 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
-// pageBytes bounds the data of one page, whatever its limit of events.
-const pageBytes = 8 << 20
+// pageBytes bounds the data of one page, whatever its limit of events. Who asks
+// for many at once, and takes none, has them all kept for --write-timeout.
+const pageBytes = 1 << 20
 
 // A page is a JSON answer in the making (PROTOCOL.md §5.4).
 type page struct {

@@ -157,7 +157,7 @@ func TestPageOvertaken(t *testing.T) {
 // `more` says that it goes on.
 func TestPageBytes(t *testing.T) {
 	h := openHandler(t, &Options{MaxEventBytes: 16 << 20}, nil)
-	for i, size := range []int{5 << 20, 3 << 20, 1, 9 << 20, 2} {
+	for i, size := range []int{pageBytes * 5 / 8, pageBytes * 3 / 8, 1, pageBytes + 1<<17, 2} {
 		if w := ask(h, "POST", "/topics/a", strings.Repeat(fmt.Sprint(i), size)); w.Code != 201 {
 			t.Fatal(w.Code)
 		}
@@ -173,7 +173,7 @@ func TestPageBytes(t *testing.T) {
 		t.Errorf("newest: %d", got)
 	}
 	after := "earliest"
-	for i, want := range [][]int{{5 << 20, 3 << 20}, {1}, {9 << 20}, {2}} {
+	for i, want := range [][]int{{pageBytes * 5 / 8, pageBytes * 3 / 8}, {1}, {pageBytes + 1<<17}, {2}} {
 		got, p := lengths("?after=" + after)
 		if !slices.Equal(got, want) || p.More != (i < 3) {
 			t.Errorf("page %d: %d, more %v, want %d", i, got, p.More, want)
