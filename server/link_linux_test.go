@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"net/http"
 	"runtime"
 	"strings"
@@ -424,17 +425,32 @@ func TestStalledStreamGoesOn(t *testing.T) {
 // A peer that is out of reach is noticed within one and a half intervals of
 // $ping, though it has no more to say than one that is well.
 func TestUnreachableStreamIsCut(t *testing.T) {
-	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}, Ping: 2 * time.Second})
-	well, dead := s.dial(t), s.dial(t)
-	for _, p := range []*peer{well, dead} {
-		p.ask("GET /topics/a?as=stream")
-		wantLine(t, bufio.NewReader(p.answer().Body), "$ping")
-	}
-	unplug(t, dead.Conn.(*net.TCPConn))
-	s.wantConnections(t, 1)
-	well.ask("GET /healthz") // it is there, and its stream goes on
-	if s.connections.count() != 1 {
-		t.Error("the other one was cut")
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("secure=", secure), func(t *testing.T) {
+			t.Parallel()
+			c := &Config{Listen: []string{"127.0.0.1:0"}, Ping: 2 * time.Second}
+			if secure {
+				c.TLSDevDir = filepath.Join(t.TempDir(), "ca")
+			}
+			s := start(t, c)
+			wellConn, deadConn := s.dial(t), s.dial(t)
+			well, dead := wellConn, deadConn
+			if secure {
+				well, dead = connectTLS(t, s, wellConn), connectTLS(t, s, deadConn)
+			}
+			for _, p := range []*peer{well, dead} {
+				p.ask("GET /topics/a?as=stream")
+				wantLine(t, bufio.NewReader(p.answer().Body), "$ping")
+			}
+			unplug(t, deadConn.Conn.(*net.TCPConn))
+			s.wantConnections(t, 1)
+			if !secure {
+				well.ask("GET /healthz") // it is there, and its stream goes on
+			}
+			if s.connections.count() != 1 {
+				t.Error("the other one was cut")
+			}
+		})
 	}
 }
 

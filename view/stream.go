@@ -79,9 +79,16 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	sink := newHandoff()
 	sub := h.hub.Subscribe(sink, opts, rd.selection(start))
 	defer sub.Close()
+	pulse := h.pulse(w, r)
+	defer pulse.stop()
 	for {
 		select {
 		case <-sink.filled:
+		case <-pulse.due():
+			if pulse.gone() {
+				panic(http.ErrAbortHandler) // has net/http cut the connection
+			}
+			continue
 		case <-r.Context().Done():
 			return nil
 		}

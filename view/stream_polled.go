@@ -3,7 +3,6 @@ package view
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
@@ -75,18 +74,12 @@ func (s *polledStream) Data(_ *poller.Conn, p []byte) {
 // HalfClosed is the end: the client is gone.
 func (s *polledStream) HalfClosed(*poller.Conn) bool { return false }
 
-// watch has the alarm ring so often that a peer that is out of reach is noticed
-// within one and a half intervals of $ping: the next one goes out to it within
-// one, and two alarms lie within half of one.
+// watch has the alarm ring so often that a peer that is out of reach is noticed.
 func (s *polledStream) watch() {
 	if s.handler.opts.Ping > 0 {
-		s.conn.SetAlarm(s.patience())
+		s.conn.SetAlarm(s.handler.patience())
 	}
 }
-
-// patience is the time between two alarms. A packet that is lost is sent again
-// within a second or two.
-func (s *polledStream) patience() time.Duration { return max(s.handler.opts.Ping/4, 2*time.Second) }
 
 // Alarm ends the stream of a peer whose system has acknowledged nothing since
 // the last alarm, although it should have.
@@ -95,7 +88,7 @@ func (s *polledStream) Alarm(*poller.Conn) {
 		return
 	}
 	all, last := s.conn.Acknowledged()
-	if !all && s.silent && last > s.patience()*4/5 { // alarms are not exact
+	if !all && s.silent && s.handler.silent(last) {
 		s.conn.Abort()
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -157,6 +158,23 @@ func (c *Conn) Acknowledged() (all bool, last time.Duration) {
 		return true, 0 // the loop will tell
 	}
 	return unacked == 0, last
+}
+
+// Acknowledged is the same for a connection that nobody has adopted. It is not ok
+// if that cannot be known.
+func Acknowledged(conn net.Conn) (all bool, last time.Duration, ok bool) {
+	s, isSocket := conn.(syscall.Conn)
+	if !isSocket {
+		return true, 0, false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return true, 0, false
+	}
+	var unacked uint32
+	errno := unix.Errno(unix.EBADF)
+	_ = raw.Control(func(fd uintptr) { unacked, last, errno = acknowledged(int(fd)) }) // then errno says so
+	return unacked == 0, last, errno == 0
 }
 
 // LocalAddr gives the address of this side; it is not valid once the

@@ -44,17 +44,19 @@ func (*Poller) Adopt(net.Conn, Handler, *Limits, []byte) (*Conn, error) {
 // Conn exists on Linux only: nobody can have one, so its methods do nothing.
 type Conn struct{}
 
-func (*Conn) Start() error                        { return errors.ErrUnsupported }
-func (*Conn) Pause([]byte)                        {}
-func (*Conn) Resume()                             {}
-func (*Conn) SetIdle(time.Duration)               {}
-func (*Conn) SetAlarm(time.Duration)              {}
-func (*Conn) Do(func())                           {}
-func (*Conn) Write(...[]byte) (int, error)        { return 0, errors.ErrUnsupported }
-func (*Conn) WriteLent(...[]byte) (int, error)    { return 0, errors.ErrUnsupported }
-func (*Conn) Detach([]byte) (net.Conn, error)     { return nil, errors.ErrUnsupported }
-func (*Conn) LocalAddr() netip.AddrPort           { return netip.AddrPort{} }
-func (*Conn) RemoteAddr() netip.AddrPort          { return netip.AddrPort{} }
-func (*Conn) Acknowledged() (bool, time.Duration) { return true, 0 }
-func (*Conn) Close()                              {}
-func (*Conn) Abort()                              {}
+func (*Conn) Start() error                                          { return errors.ErrUnsupported }
+func (*Conn) Pause([]byte)                                          {}
+func (*Conn) Resume()                                               {}
+func (*Conn) SetIdle(time.Duration)                                 {}
+func (*Conn) SetAlarm(time.Duration)                                {}
+func (*Conn) Do(func())                                             {}
+func (*Conn) Write(...[]byte) (int, error)                          { return 0, errors.ErrUnsupported }
+func (*Conn) WriteLent(...[]byte) (int, error)                      { return 0, errors.ErrUnsupported }
+func (*Conn) Detach([]byte) (net.Conn, error)                       { return nil, errors.ErrUnsupported }
+func (*Conn) LocalAddr() netip.AddrPort                             { return netip.AddrPort{} }
+func (*Conn) RemoteAddr() netip.AddrPort                            { return netip.AddrPort{} }
+func (*Conn) Acknowledged() (bool, time.Duration)                   { return true, 0 }
+func Acknowledged(net.Conn) (all bool, last time.Duration, ok bool) { return true, 0, false }
+
+func (*Conn) Close() {}
+func (*Conn) Abort() {}
