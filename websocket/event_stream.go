@@ -26,7 +26,8 @@ type eventStream struct {
 	offered bool      // drained is to be called
 	opened  bool      // Open has returned, so that it may be
 	stopped bool      // nothing is written any more
-	idle    sync.Cond // no answers are pending
+	closed  bool      // the close frame was sent, or could not be
+	idle    sync.Cond // no answers are pending, nor a close frame
 }
 
 func newEventStream(conn *Conn, maxPending int, drained func()) *eventStream {
@@ -114,12 +115,16 @@ func (s *eventStream) write() {
 		frames, closing, why := s.frames, s.closing, s.why
 		s.frames = nil
 		if len(frames) == 0 {
-			s.writing = false
-			s.mu.Unlock()
 			if why != nil {
+				s.mu.Unlock()
 				// The timer bounds it. Who reads takes the answer, and is told how it ended.
 				_ = s.conn.sendClose(context.Background(), closing, why)
+				s.mu.Lock()
+				s.closed = true
+				s.idle.Broadcast()
 			}
+			s.writing = false
+			s.mu.Unlock()
 			return
 		}
 		size, answers := s.bytes, s.answers
@@ -166,11 +171,12 @@ func (s *eventStream) isPending() bool {
 	return s.bytes > 0
 }
 
-// drain waits until no answers are pending.
+// drain waits until no answers are pending, nor a close frame: the peer's own may be
+// the next that is read, and the answer to it would take its place.
 func (s *eventStream) drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.answers > 0 {
+	for s.answers > 0 || s.why != nil && !s.closed {
 		s.idle.Wait()
 	}
 }
