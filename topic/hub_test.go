@@ -597,5 +597,24 @@ func TestOpening(t *testing.T) {
 		sub.Writable()
 		<-removed
 		want(t, r, "c is open again", "d is open", "and again")
+		// Who is told that it is removed was told of it before.
+		r.hold(true)
+		publish(t, hub, "a", "8")
+		want(t, r, "a=8")
+		short.Opening = []byte("d is open again")
+		sub.Subscribe(short)
+		removed = make(chan struct{})
+		go func() { sub.Unsubscribe("d"); close(removed) }()
+		synctest.Wait()
+		r.mu.Lock()
+		r.onSend = func() bool { time.Sleep(time.Second); return true }
+		r.mu.Unlock()
+		began := time.Now()
+		sub.Writable()
+		<-removed
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("removed after %v, while it was told of", took)
+		}
+		want(t, r, "d is open again")
 	})
 }

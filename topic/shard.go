@@ -290,7 +290,9 @@ func (s *shard) fix(sub *Subscriber) {
 // if anything is missing, else live.
 func (s *shard) settle(sub *Subscriber) {
 	sub.state = live
-	sub.answer()
+	if len(sub.openings) == 0 {
+		sub.answer()
+	}
 	switch {
 	case s.drains:
 		s.giveWaiting(sub, ErrClosed)

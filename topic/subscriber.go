@@ -239,7 +239,7 @@ func (sub *Subscriber) Subscribe(sel Selection) {
 
 // Unsubscribe removes the selection of that name, and returns when no batch
 // that may hold events of it is on its way: when the sink has written what it
-// kept, or the subscriber is closed.
+// kept, and the selection's Opening, or the subscriber is closed.
 func (sub *Subscriber) Unsubscribe(name string) {
 	sub.await(command{kind: cmdUnsubscribe, sub: sub, name: name})
 }
