@@ -133,14 +133,14 @@ func (l *Log) Knows(ctx context.Context, c topic.Cursor) (bool, error) {
 	if l.remote == nil || c.Epoch != l.epochs[len(l.epochs)-1].number {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, catchUpPatience, fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, catchUpPatience, errCatchUp)
 	defer cancel()
 	if err := l.remote.catchUp(ctx); err != nil || l.knows(c) {
 		return err == nil, err
 	}
 	// Who has answered may have been the leader before, and not know it yet. A
 	// message of this node's own settles it.
-	err := l.tick(ctx)
+	err := l.settle(ctx)
 	return err == nil && l.knows(c), err
 }
 

@@ -388,6 +388,29 @@ func TestServerKnowsNothing(t *testing.T) {
 	}
 }
 
+// Who comes with cursors beyond the end does not fill the stream.
+func TestCursorsBeyondEnd(t *testing.T) {
+	t.Parallel()
+	l := openAt(t, &Options{NATS: newStream(natsServer(t, t.TempDir(), -1))})
+	defer l.Close()
+	appendText1(t, l, "a", "1")
+	begun, before := time.Now(), l.messages()
+	var wg sync.WaitGroup
+	for i := range uint64(100) {
+		wg.Go(func() {
+			for range 3 {
+				if isKnown(t, l, topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch, Seq: 2 + i}}) {
+					t.Error("it is known")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if stored, most := l.messages()-before, 2+uint64(time.Since(begun)/settleEvery); stored > most {
+		t.Errorf("%d messages for 300 cursors, at most %d were due", stored, most)
+	}
+}
+
 // Without a server, appends say so after their patience, reads go on from
 // memory, and a cursor that cannot be checked is not called unknown.
 func TestServerGone(t *testing.T) {

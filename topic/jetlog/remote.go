@@ -72,6 +72,8 @@ type remote struct {
 	yieldTo   time.Time     // or until then
 	moved     time.Time     // when another server was looked for
 
+	settling settling
+
 	// Of the one who publishes.
 	node   uint64        // names this node to the others
 	losses int           // how often in a row another node came first
@@ -92,6 +94,7 @@ func newRemote(l *Log, s *stream, subjects string, node uint64, n NATS, way *lin
 		line:      way,
 		leaving:   make(chan struct{}),
 		changed:   make(chan struct{}),
+		settling:  settling{wake: make(chan struct{}, 1)},
 		node:      node,
 		confirmed: time.Now(),
 	}
@@ -217,6 +220,8 @@ func (r *remote) unavailable(long time.Duration) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, r.trouble)
 }
 
+var errCatchUp = fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience)
+
 // catchUp returns when this node has come as far as the stream was when it was
 // called.
 func (r *remote) catchUp(ctx context.Context) error {
@@ -233,7 +238,7 @@ func (r *remote) catchUp(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return cmp.Or(r.log.Ready(), fmt.Errorf("%w in %v", ErrUnavailable, catchUpPatience))
+	return cmp.Or(r.log.Ready(), errCatchUp)
 }
 
 // follow makes what comes part of the log. Ends when closing is closed, or with

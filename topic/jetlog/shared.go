@@ -113,6 +113,7 @@ func openShared(o *Options) (l *Log, err error) {
 	}
 	l.wg.Go(l.remote.follow)
 	l.wg.Go(l.sweepShared)
+	l.wg.Go(l.settleAll)
 	for err = l.remote.catchUp(ctx); errors.Is(err, ErrUnavailable) && ctx.Err() == nil; {
 		err = l.remote.catchUp(ctx)
 	}
