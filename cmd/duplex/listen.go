@@ -125,7 +125,8 @@ func (c *serveCommand) banner(endpoints []server.Endpoint) string {
 		fmt.Fprintf(&b, "\nIts certificates are in %s, and come from %s, to whose terms you agree.\n", a.Dir, cmp.Or(a.Directory, server.DefaultACMEDirectory))
 	}
 	fmt.Fprintf(&b, `
-  watch      %[1]s/topics/demo  in a browser
+  try        %[1]s/  in a browser
+  watch      %[1]s/topics/demo  in another tab
   subscribe  %[3]s -N -H 'Accept: text/event-stream' %[1]s/topics/demo
              %[4]s sub demo%[2]s
   publish    %[3]s -d 'hello' %[1]s/topics/demo

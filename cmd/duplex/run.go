@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -91,7 +92,16 @@ func (helpFlag) IsBool() bool { return true }
 
 // BeforeReset prints the help, whatever is wrong with the other flags.
 func (helpFlag) BeforeReset(ctx *kong.Context) error {
-	if err := ctx.PrintUsage(false); err != nil {
+	out := ctx.Stdout
+	var text strings.Builder
+	ctx.Stdout = &text
+	err := ctx.PrintUsage(false)
+	ctx.Stdout = out
+	if err != nil {
+		return err
+	}
+	// kong shows what separates several values, which are lines for some flags.
+	if _, err := io.WriteString(out, strings.ReplaceAll(text.String(), "\n...", "    ")); err != nil {
 		return err
 	}
 	return errHelp

@@ -264,6 +264,19 @@ func TestInterrupted(t *testing.T) {
 	pub.end(exitInterrupted)
 }
 
+func TestHelpOfServe(t *testing.T) {
+	out, _ := duplex(t, exitDone, "", "serve", "--help")
+	groups := []string{"\nFlags:\n", "\nWhere it listens", "\nTLS: ", "\nThe log: ", "\nLimits: "}
+	for i, group := range groups {
+		if at := strings.Index(out, group); at < 0 || i > 0 && at < strings.Index(out, groups[i-1]) {
+			t.Errorf("no %q in its place:\n%s", group, out)
+		}
+	}
+	if strings.Contains(out, "\n...") || !strings.Contains(out, "--rule=RULE  ") {
+		t.Errorf("flags of several lines:\n%s", out)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}, {"pub", "--help"}, {"sub", "-h"}, {"ws", "--help"}, {"version", "--help"}} {
 		out, notes := duplex(t, exitDone, "", args...)
