@@ -135,6 +135,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	if c.keeper.allowed, err = c.allow(c.opts.Transports); err != nil {
 		return nil, err
 	}
+	c.keeper.all = len(c.opts.Transports) == 0
 	return c, nil
 }
 
@@ -166,7 +167,7 @@ func (c *Client) Close() {
 func (c *Client) Use(transports ...Transport) error {
 	allowed, err := c.allow(transports)
 	if err == nil {
-		c.keeper.allow(allowed)
+		c.keeper.allow(allowed, len(transports) == 0)
 	}
 	return err
 }

@@ -33,6 +33,7 @@ type keeper struct {
 
 	subs    []*subscription
 	allowed []Transport // in order of preference
+	all     bool        // the user has named none
 
 	link     *link
 	linked   time.Time // since when
@@ -115,6 +116,7 @@ func (k *keeper) run() {
 		if len(k.subs) == 0 {
 			k.abandon()
 			k.unlink()
+			k.retryAt = time.Time{}
 			k.tell(Idle)
 			continue
 		}
@@ -144,13 +146,18 @@ func (k *keeper) step() (wake time.Time) {
 	if k.link != nil {
 		wake = k.tend(now)
 	}
-	if k.attempt != nil {
-		if at := k.pursue(); wake.IsZero() || !at.IsZero() && at.Before(wake) {
-			wake = at
+	if k.attempt == nil {
+		if k.link == nil {
+			return k.retryAt
 		}
+		return wake
 	}
-	if k.link == nil && k.attempt == nil && len(k.subs) > 0 {
-		return k.retryAt
+	at := k.pursue()
+	if k.attempt == nil {
+		return k.step() // it is over, and something else begins
+	}
+	if wake.IsZero() || at.Before(wake) {
+		wake = at
 	}
 	return wake
 }
@@ -220,7 +227,7 @@ func (k *keeper) pursue() (wake time.Time) {
 			})
 		case m.adopt != "":
 			k.adopt(m.adopt)
-			return k.tend(time.Now())
+			return wake
 		case m.over:
 			k.fail(a.cause())
 			return wake
@@ -273,7 +280,9 @@ func (k *keeper) adopt(t Transport) {
 	k.settling, k.settleBy = make(map[*subscription]struct{}), now.Add(settleLimit)
 	k.cause = nil
 	delete(k.failed, t)
-	k.c.memory().note(k.c.base, t)
+	if k.all { // a choice of the user's says nothing about the network
+		k.c.memory().note(k.c.base, t)
+	}
 	switch a.why {
 	case probe:
 		k.raised = now
@@ -351,11 +360,16 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 		s.stop(err)
 		k.forget(s)
 		return
-	case l != k.link && l != k.old || l == nil:
+	case k.attempt != nil && k.attempt.links[l.transport] == l:
+		// It worked, and does no more, before it was chosen.
+		delete(k.attempt.links, l.transport)
+		k.attempt.failed(l.transport, err)
+		l.discard()
 		return
 	case l == k.old:
-		k.old.discard()
-		k.old = nil
+		k.settle()
+		return
+	case l != k.link:
 		return
 	}
 	if l.transport.shares() && remoteFault(err) {
@@ -402,7 +416,7 @@ func (k *keeper) placed(l *link, s *subscription) {
 	}
 }
 
-// settle ends a take-over that takes too long.
+// settle ends a take-over that takes too long, or whose old link is lost.
 func (k *keeper) settle() {
 	k.old.discard()
 	k.old = nil
@@ -497,9 +511,9 @@ func (k *keeper) remove(s *subscription) {
 	k.post(func(k *keeper) { k.forget(s) })
 }
 
-func (k *keeper) allow(transports []Transport) {
+func (k *keeper) allow(transports []Transport, all bool) {
 	k.post(func(k *keeper) {
-		k.allowed = transports
+		k.allowed, k.all = transports, all
 		k.failed = nil
 		k.probes = 0
 		k.abandon()

@@ -11,6 +11,9 @@ import (
 	"github.com/duplexhq/duplex/topic"
 )
 
+// mostShared is how many subscriptions a connection takes (PROTOCOL.md §11).
+const mostShared = 1000
+
 // A session is a connection that carries the subscriptions of a client, each
 // with one topic or pattern, of which no two match the same topics.
 type session struct {
@@ -153,7 +156,7 @@ func (s *session) ask(o op, then func(answer)) {
 func (s *session) subscribe(sub *subscription) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.entries == nil || len(sub.topics) > 1 || s.overlaps(sub.patterns[0]) {
+	if s.entries == nil || len(s.entries) == mostShared || len(sub.topics) > 1 || s.overlaps(sub.patterns[0]) {
 		return false
 	}
 	e := &entry{s: sub, name: sub.topics[0]}

@@ -152,6 +152,17 @@ func cases() []Case {
 			},
 		},
 		{
+			Name: "moves up when it can, much later", Spec: "§15.4", Long: true,
+			Network: hostile.Network{Upgrade: hostile.Refused},
+			Do: []Step{
+				open(), subscribe("s", "a", "earliest"), expect(connected("sse")),
+				// Probed after 30, 90 and 210 s, each plus or minus a fifth.
+				{Pause: 150 * time.Second}, network(hostile.Network{}),
+				expect(Expect{State: "connected", Transport: "websocket", After: time.Second, Within: 102 * time.Second}),
+				publish("a", 10), expect(Expect{Ref: "s", N: 10}),
+			},
+		},
+		{
 			Name: "begins with the remembered", Spec: "§15.3", Network: hostile.Network{Upgrade: hostile.Swallowed},
 			Do: []Step{
 				tell(Command{Do: "open", Remembered: "longpoll"}), publish("a", 1), subscribe("s", "a", "earliest"),
