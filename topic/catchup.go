@@ -109,7 +109,9 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		}
 		return true
 	}
+	chosen := c.choose(page)
 	for _, g := range append(page.Gaps, c.lost(page)...) {
+		g = c.beforeChosen(g, chosen)
 		asked := c.subscriptions[g.Interest].asked
 		if asked == "" {
 			asked = c.interests[g.Interest].After.String()
@@ -118,7 +120,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			return
 		}
 	}
-	entries, gaps := c.choose(page)
+	entries, gaps := c.drop(chosen, page.More)
 	for _, g := range gaps {
 		if !tell(g, c.dropped[g.Interest].from.String()) {
 			return
@@ -185,8 +187,26 @@ func (c *catchUp) lost(page Page) (gaps []Gap) {
 	return gaps
 }
 
-// choose returns what of a page is to be given, and the gaps of what is not.
-func (c *catchUp) choose(page Page) ([]ruled, []Gap) {
+// beforeChosen has a gap end at the first entry that will be given: what would have
+// been the first may be superseded, unless that is in a later page.
+func (c *catchUp) beforeChosen(g Gap, chosen []ruled) Gap {
+	if c.sub.shard.hub.rules.none() {
+		return g
+	}
+	patterns := c.interests[g.Interest].Patterns
+	for _, e := range chosen {
+		if e.ID.Seq > g.Cursor.Seq && slices.ContainsFunc(patterns, func(p Pattern) bool { return p.Match(e.Topic) }) {
+			if e.ID != g.Oldest {
+				g.Oldest, g.Cursor = e.ID, g.Cursor.Advance(ID{Epoch: e.ID.Epoch, Seq: e.ID.Seq - 1})
+			}
+			break
+		}
+	}
+	return g
+}
+
+// choose returns what of a page is not superseded.
+func (c *catchUp) choose(page Page) []ruled {
 	rules := c.sub.shard.hub.rules
 	entries := make([]ruled, len(page.Entries))
 	for i, e := range page.Entries {
@@ -199,7 +219,7 @@ func (c *catchUp) choose(page Page) ([]ruled, []Gap) {
 		c.newest = e.nanos
 	}
 	if rules.none() {
-		return entries, nil
+		return entries
 	}
 	n := len(entries)
 	if page.More { // what supersedes an entry may be in a later page
@@ -207,7 +227,7 @@ func (c *catchUp) choose(page Page) ([]ruled, []Gap) {
 	}
 	entries = conflate(entries)
 	c.counts.Conflated = uint64(n - len(entries))
-	return c.drop(entries, page.More)
+	return entries
 }
 
 // common returns the cursor that resumes all subscriptions, if there is one.

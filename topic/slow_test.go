@@ -196,6 +196,23 @@ func TestConflatedIsNoGap(t *testing.T) {
 	})
 }
 
+// PROTOCOL.md §4.6: "oldest names the first event of the subscription that will
+// come", not one that is superseded.
+func TestGapBeforeConflated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := slowHub(t, &topic.HubOptions{Ping: -1})
+		publish(t, hub, "conflate/a", "1", "2")
+		publish(t, hub, "other", "x")
+		newest := publish(t, hub, "conflate/a", "3")
+		for _, names := range [][]string{{"conflate/a"}, {"conflate/a", "nothing"}} {
+			r := &recorder{}
+			sub := hub.Subscribe(r, signals, selection(t, after(t, hub, "bad"), names...))
+			want(t, r, fmt.Sprintf(`$gap@3{"after":"bad","oldest":"%v"}`, newest), "conflate/a=3")
+			sub.Close()
+		}
+	})
+}
+
 // Who was live and is busy skips to the present, and is told of one gap.
 func TestDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
