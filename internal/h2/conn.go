@@ -137,6 +137,7 @@ func (c *conn) flush() {
 func (c *conn) drained() {
 	c.m.Blocked = false
 	c.flush()
+	c.runWaiting()
 }
 
 // end is for the transport, when the network is gone.
@@ -271,21 +272,36 @@ func (c *conn) Request(ws *wire.Stream, head *wire.Head) {
 // requests frees their streams, but not the handlers (CVE-2023-44487): so those
 // are counted.
 func (c *conn) launch(x *exchange) {
-	switch most := c.server.options.MaxStreams; {
-	case c.running < most:
+	switch {
+	case c.mayRun() && len(c.waiting) == 0:
 		c.running++
 		go x.run() // Ends when the handler returns. Joined by ended.
-	case len(c.waiting) < 4*most:
+	case len(c.waiting) < 4*c.server.options.MaxStreams:
 		c.waiting = append(c.waiting, x)
 	default:
 		c.m.Fail(&wire.Fault{Code: wire.EnhanceYourCalm, Reason: "requests are begun faster than they end"})
 	}
 }
 
+// deafHandlers bounds the handlers that run for a client which takes nothing at
+// the moment: each may make an answer that has to wait.
+const deafHandlers = 32
+
+// mayRun reports whether one more handler may.
+func (c *conn) mayRun() bool {
+	return c.running < c.server.options.MaxStreams && (c.running < deafHandlers || !c.m.Blocked)
+}
+
 // returned is called with mu held, when a handler has returned.
 func (c *conn) returned() {
 	c.running--
-	for len(c.waiting) > 0 && c.running < c.server.options.MaxStreams && !c.closed {
+	c.runWaiting()
+	c.checkEnd()
+}
+
+// runWaiting is called with mu held, when more may run.
+func (c *conn) runWaiting() {
+	for len(c.waiting) > 0 && c.mayRun() && !c.closed {
 		x := c.waiting[0]
 		c.waiting[0] = nil
 		c.waiting = c.waiting[1:]
@@ -297,7 +313,6 @@ func (c *conn) returned() {
 	if len(c.waiting) == 0 {
 		c.waiting = nil
 	}
-	c.checkEnd()
 }
 
 func (c *conn) Data(ws *wire.Stream, p []byte) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -308,6 +309,50 @@ func TestHandlersAreCounted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// For a client that reads nothing, few handlers make answers.
+func TestDeafClient(t *testing.T) {
+	var running atomic.Int64
+	within(t, h2.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		running.Add(1)
+		defer running.Add(-1)
+		_, _ = w.Write(make([]byte, 100_000))
+	}, func(t *testing.T, s *site) {
+		conn, err := s.network.Dial(t.Context(), "tcp", "site:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		var out bytes.Buffer
+		p := &peer{Framer: http2.NewFramer(&out, nil)}
+		out.WriteString(http2.ClientPreface)
+		p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+		p.WriteWindowUpdate(0, 1<<30)
+		for id := uint32(1); id < 400; id += 2 {
+			p.request(id, "GET", "/", true)
+		}
+		_, _ = conn.Write(out.Bytes())
+		synctest.Wait()
+		if n := running.Load(); n != 32 {
+			t.Errorf("%d handlers", n)
+		}
+		frames := http2.NewFramer(nil, conn)
+		for ended := 0; ended < 200; { // they go on when it reads
+			f, err := frames.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d, ok := f.(*http2.DataFrame); ok && d.StreamEnded() {
+				ended++
+			}
+		}
+		conn.Close()
+		synctest.Wait()
+		if n := running.Load(); n != 0 {
+			t.Errorf("%d handlers", n)
+		}
+	})
 }
 
 // Requests that wait for a handler are answered.

@@ -13,8 +13,8 @@ import (
 // they name.
 type Options struct {
 	// MaxStreams bounds the requests at once of one connection, and the handlers
-	// that run for it. Four times as many may wait for a handler to return; who
-	// has more started loses the connection. Default 250.
+	// that run for it: 32 while it takes nothing. Four times as many may wait for a
+	// handler to return; who has more started loses the connection. Default 250.
 	MaxStreams int
 	// MaxHeaderBytes bounds the fields of a request, each with 32 bytes of
 	// overhead. Beyond it the answer is 431; a single field beyond it, or twice
