@@ -251,10 +251,9 @@ func (k *keeper) opened(a *attempt, t Transport, l *link, err error) {
 		return
 	}
 	a.failed(t, err)
-	if k.failed == nil {
-		k.failed = make(map[Transport]error)
+	if !hopeless(err, t.shares()) {
+		k.note(t, err)
 	}
-	k.failed[t] = err
 	switch {
 	case refusal(err, t.shares()) && t.shares():
 		k.stopAll(err)
@@ -302,12 +301,16 @@ func (k *keeper) adopt(t Transport) {
 func (k *keeper) noteSilence(a *attempt, chosen Transport) {
 	for _, t := range a.tries {
 		if !t.works && t.err == nil && (chosen == "" || preferred(k.allowed, t.transport, chosen)) {
-			if k.failed == nil {
-				k.failed = make(map[Transport]error)
-			}
-			k.failed[t.transport] = errNoSignal
+			k.note(t.transport, errNoSignal)
 		}
 	}
+}
+
+func (k *keeper) note(t Transport, err error) {
+	if k.failed == nil {
+		k.failed = make(map[Transport]error)
+	}
+	k.failed[t] = err
 }
 
 // nextProbe plans the next look at what is more preferred.

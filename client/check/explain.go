@@ -31,6 +31,9 @@ var (
 	errLost       error = &failure{Lost, "events did not come in time"}
 )
 
+// noApplicationProtocol is an alert (RFC 7301 §3.2).
+const noApplicationProtocol tls.AlertError = 120
+
 // explain tells why something failed.
 func (p *probe) explain(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
@@ -51,7 +54,10 @@ func (p *probe) explain(err error) *failure {
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return &failure{Untrusted, "the certificate is not trusted: " + e.Err.Error()}
 	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		if alert == noApplicationProtocol {
+			return &failure{NotOffered, "the server does not speak " + p.Version + " (ALPN)"}
+		}
 		return &failure{Untrusted, "TLS: " + shorten(err)}
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {

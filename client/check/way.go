@@ -49,7 +49,11 @@ func (c *checker) newWay(version string, bytes *atomic.Int64) *way {
 	switch {
 	case version == HTTP1:
 		t.Protocols.SetHTTP1(true)
-		w.dial.NetDial, w.dial.TLS, w.dial.Proxy = dial, c.TLS, t.Proxy
+		if t.TLSClientConfig == nil {
+			t.TLSClientConfig = new(tls.Config)
+		}
+		t.TLSClientConfig.NextProtos = []string{"http/1.1"} // as browsers do for WebSockets
+		w.dial.NetDial, w.dial.TLS, w.dial.Proxy = dial, t.TLSClientConfig, t.Proxy
 		if t.Proxy == nil {
 			w.dial.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 		}

@@ -1,0 +1,90 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/memlog"
+	"github.com/duplexhq/duplex/view"
+)
+
+// Over TLS: HTTP/2 without WebSocket over it, HTTP/3 that is announced and
+// blocked, versions that are not there, and a certificate that is not trusted.
+func TestOverTLS(t *testing.T) {
+	deaf, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	announced := fmt.Sprintf(`h3=":%d"`, deaf.LocalAddr().(*net.UDPAddr).Port)
+	for name, test := range map[string]struct {
+		protos    []string
+		announced string
+		untrusted bool
+		want      map[string]Cause // "TRANSPORT VERSION"; "" works
+	}{
+		"only HTTP/2": {protos: []string{"h2"}, want: map[string]Cause{
+			"websocket HTTP/1.1": Cut, "sse HTTP/1.1": Cut, // net/http's way; others refuse by ALPN
+			"websocket HTTP/2": NotOffered, "sse HTTP/2": "", "publish HTTP/2": "", "longpoll HTTP/2": "",
+		}},
+		"only HTTP/1.1": {protos: []string{"http/1.1"}, want: map[string]Cause{
+			"websocket HTTP/1.1": "", "sse HTTP/1.1": "", "sse HTTP/2": NotOffered, "sse HTTP/3": NotOffered,
+		}},
+		"HTTP/3 blocked": {protos: []string{"h2", "http/1.1"}, announced: announced, want: map[string]Cause{
+			"websocket HTTP/1.1": "", "sse HTTP/2": "", "websocket HTTP/3": UDPBlocked, "sse HTTP/3": UDPBlocked, "publish HTTP/3": UDPBlocked,
+		}},
+		"not trusted": {protos: []string{"h2", "http/1.1"}, untrusted: true, want: map[string]Cause{
+			"websocket HTTP/1.1": Untrusted, "sse HTTP/1.1": Untrusted, "sse HTTP/2": Untrusted,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := memlog.Open(nil)
+			hub := topic.NewHub(log, nil)
+			handler, err := view.New(hub, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if test.announced != "" {
+					w.Header().Set("Alt-Svc", test.announced)
+				}
+				handler.ServeHTTP(w, r)
+			}))
+			server.TLS = &tls.Config{NextProtos: test.protos}
+			server.Config.Protocols = new(http.Protocols)
+			server.Config.Protocols.SetHTTP1(slices.Contains(test.protos, "http/1.1"))
+			server.Config.Protocols.SetHTTP2(slices.Contains(test.protos, "h2"))
+			server.StartTLS()
+			defer func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				_ = handler.Shutdown(ctx) // an error says that connections were cut
+				server.Close()
+				hub.Close()
+				log.Close()
+			}()
+			config := &tls.Config{RootCAs: x509.NewCertPool()}
+			if !test.untrusted {
+				config.RootCAs.AddCert(server.Certificate())
+			}
+			report, err := Run(t.Context(), server.URL, &Options{TLS: config, Timeout: 2 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range report.Results {
+				if want, known := test.want[string(r.Transport)+" "+r.Version]; known && r.Cause != want {
+					t.Errorf("%s %s: %q (%s), want %q", r.Transport, r.Version, r.Cause, r.Why, want)
+				}
+			}
+		})
+	}
+}
