@@ -39,6 +39,7 @@ func TestCluster(t *testing.T) {
 	}
 	long := []func(){
 		func() { x.killNode(1) }, func() { x.killNode(2) },
+		func() { x.cutOff(0) }, func() { x.cutOff(1) }, func() { x.cutOff(2) },
 		func() { x.killNATS(0) }, func() { x.killNATS(1) }, func() { x.killNATS(2) },
 		func() { x.isolate(0) }, func() { x.isolate(1) }, func() { x.isolate(2) },
 		x.stopLeader,
@@ -63,7 +64,8 @@ type clusterTest struct {
 	*testing.T
 	nats    *natsCluster
 	nodes   []*server
-	bases   []string // URLs of the nodes
+	roads   [][]*gate // from each node to each NATS server
+	bases   []string  // URLs of the nodes
 	client  *http.Client
 	origin  string // the cursor before the first event
 	epoch   string // of all ids
@@ -136,8 +138,13 @@ func startCluster(t *testing.T) *clusterTest {
 	x := &clusterTest{T: t, nats: startNATSCluster(t), stop: make(chan struct{}), stopped: make(chan struct{}), begun: time.Now()}
 	x.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	t.Cleanup(x.client.CloseIdleConnections)
-	for range 3 {
-		s := x.serve("127.0.0.1:0")
+	for i := range 3 {
+		var roads []*gate
+		for _, config := range x.nats.configs {
+			roads = append(roads, newGate(t, fmt.Sprint("127.0.0.1:", config.Port)))
+		}
+		x.roads = append(x.roads, roads)
+		s := x.serve(i, "127.0.0.1:0")
 		x.nodes, x.bases = append(x.nodes, s), append(x.bases, s.url)
 	}
 	x.origin = x.nodes[0].page(t, "**", "").Cursor
@@ -165,9 +172,13 @@ func startCluster(t *testing.T) *clusterTest {
 func (x *clusterTest) since() time.Duration { return time.Since(x.begun) }
 
 // serve starts a node.
-func (x *clusterTest) serve(address string) *server {
+func (x *clusterTest) serve(i int, address string) *server {
 	x.Helper()
-	return serveAt(x, address, x.TempDir(), "--nats", x.nats.url(), "--nats-replicas", "3", "--log-level", "warn")
+	var urls []string
+	for _, road := range x.roads[i] {
+		urls = append(urls, "nats://"+road.addr)
+	}
+	return serveAt(x, address, x.TempDir(), "--nats", strings.Join(urls, ","), "--nats-replicas", "3", "--log-level", "warn")
 }
 
 // phase runs f, and waits until all is well.
@@ -208,7 +219,21 @@ func (x *clusterTest) killNode(i int) {
 	x.phase(fmt.Sprintf("node %d is killed", i), func() {
 		x.nodes[i].kill(x)
 		x.more(*clusterRate)
-		x.nodes[i] = x.serve(x.nodes[i].addr)
+		x.nodes[i] = x.serve(i, x.nodes[i].addr)
+	})
+}
+
+// cutOff parts a node from all NATS servers.
+func (x *clusterTest) cutOff(i int) {
+	x.phase(fmt.Sprintf("node %d is cut off", i), func() {
+		for _, road := range x.roads[i] {
+			road.shut(true)
+		}
+		time.Sleep(time.Second) // what is on its way comes
+		x.more(*clusterRate)
+		for _, road := range x.roads[i] {
+			road.shut(false)
+		}
 	})
 }
 
@@ -216,7 +241,7 @@ func (x *clusterTest) restartNodes() {
 	for i := range x.nodes {
 		x.phase(fmt.Sprintf("node %d is restarted", i), func() {
 			x.nodes[i].stop(x)
-			x.nodes[i] = x.serve(x.nodes[i].addr)
+			x.nodes[i] = x.serve(i, x.nodes[i].addr)
 		})
 	}
 }

@@ -43,9 +43,9 @@ func serveNATS(config string) error {
 		LameDuckDuration: 2 * time.Second, LameDuckGracePeriod: time.Second,
 	}
 	if len(c.Routes) > 0 {
-		// Servers tell each other of others. What they tell here leads nowhere:
-		// all routes are to be those of the configuration, through the gates.
-		opts.Cluster = natsserver.ClusterOpts{Name: "e2e", Host: "127.0.0.1", Port: c.ClusterPort, Advertise: "127.0.0.1:1"}
+		// Servers tell each other, and their clients, of others. What they tell here
+		// leads nowhere, or is not told: all ways go through the gates.
+		opts.Cluster = natsserver.ClusterOpts{Name: "e2e", Host: "127.0.0.1", Port: c.ClusterPort, Advertise: "127.0.0.1:1", NoAdvertise: true}
 	}
 	for _, route := range c.Routes {
 		u, err := url.Parse("nats://" + route)
