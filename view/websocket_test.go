@@ -50,6 +50,18 @@ func TestRawExample(t *testing.T) {
 	})
 }
 
+// PROTOCOL.md §15.9: "It answers duplex.v1 whatever else is offered, and never
+// repeats a bearer. value."
+func TestTokenBesideTheSubprotocol(t *testing.T) {
+	bubble(t, nil, nil, func(t *testing.T, s *site) {
+		c := s.wire("GET /topics HTTP/1.1\n" + openingLines + "Sec-WebSocket-Protocol: bearer.eyJh.b-c_d, duplex.v1\n\n")
+		defer c.Close()
+		if header := c.header(t); !strings.Contains(header, "\r\nSec-WebSocket-Protocol: duplex.v1\r\n") || strings.Contains(header, "bearer") {
+			t.Errorf("answered %q", header)
+		}
+	})
+}
+
 // "Each event's data is one message, byte for byte as published"; "text as
 // text/plain, binary as application/octet-stream".
 func TestRaw(t *testing.T) {
