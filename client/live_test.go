@@ -306,3 +306,48 @@ func use(t *testing.T, c *Client, transport Transport) {
 		t.Fatal(err)
 	}
 }
+
+// A subscription to several topics keeps the order of the log while it is taken
+// over, again and again, from and to everything.
+func TestTakesOverSeveralTopics(t *testing.T) {
+	const n = 1500
+	c, l := live(t, nil)
+	idsA, idsB := publishLive(t, c, "a", n), publishLive(t, c, "b/1", n)
+	var got []string
+	place := make(map[string]int) // of each id
+	for e, err := range c.Subscribe(t.Context(), []string{"a", "b/*"}, &SubscribeOptions{After: Earliest}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := place[e.ID]; ok {
+			t.Fatalf("%s came twice", e.ID)
+		}
+		place[e.ID] = len(got)
+		if got = append(got, e.ID); len(got) == 2*n {
+			break
+		}
+		if len(got)%40 == 0 {
+			use(t, c, everyTransport[(len(got)/40)%len(everyTransport)])
+		}
+		if len(got)%500 == 0 {
+			l.cut(len(got)%1000 == 0)
+		}
+	}
+	var log []string
+	for after := Earliest; ; {
+		page, err := c.History(t.Context(), []string{"a", "b/*"}, &HistoryOptions{After: after, Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Events {
+			log = append(log, e.ID)
+		}
+		if after = page.Cursor; !page.More {
+			break
+		}
+	}
+	if idsA(); len(idsB()) != n {
+		t.Error("not everything was published")
+	}
+	wantIDs(t, got, log)
+}
