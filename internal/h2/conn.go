@@ -154,9 +154,13 @@ func (c *conn) end(err error) {
 		x.stream.x = nil
 	}
 	c.waiting = nil
-	c.m.Each(func(s *wire.Stream) { s.Owner.(*stream).lost(err) })
+	var left []*stream
+	c.m.Each(func(s *wire.Stream) { left = append(left, s.Owner.(*stream)) })
 	freeOut(c.m.Out)
-	c.m.Out = nil
+	c.m.Close()
+	for _, s := range left {
+		s.lost(err)
+	}
 	c.checkEnd()
 	c.unlock()
 }
@@ -166,10 +170,10 @@ func (c *conn) end(err error) {
 func (c *conn) checkEnd() {
 	if c.closed && c.running == 0 {
 		close(c.ended)
-		c.server.remove(c)
 		if c.over != nil {
 			c.over()
 		}
+		c.server.remove(c)
 	}
 }
 

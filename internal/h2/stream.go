@@ -132,7 +132,7 @@ func (s *stream) lost(why error) {
 
 // over tells the owner that there is nothing more.
 func (s *stream) over(why error) {
-	if s.conn.m.Open() == 0 {
+	if s.conn.m.Open() == 0 && !s.conn.closed {
 		s.conn.resting = s.conn.since()
 		// The timer may be set to a later ping.
 		s.conn.timer.Reset(min(s.conn.server.options.IdleTimeout, s.conn.server.options.Ping))

@@ -179,6 +179,17 @@ func (m *Machine) Each(f func(*Stream)) {
 	}
 }
 
+// Close is for when the network is gone: all streams are over, and nothing more
+// is sent.
+func (m *Machine) Close() {
+	m.failed, m.Out, m.partial = true, nil, nil
+	for _, s := range m.streams {
+		s.over = true
+	}
+	clear(m.streams)
+	m.remote = 0
+}
+
 // Receive takes bytes of the peer, which it may keep none of. now is the time
 // since some moment. After a fault, which is told once, nothing is received.
 func (m *Machine) Receive(p []byte, now time.Duration) *Fault {

@@ -542,6 +542,18 @@ func TestMaxUnsent(t *testing.T) {
 	}
 }
 
+func TestClose(t *testing.T) {
+	s := begun(t, testConfig())
+	s.receive(t, frame(frameHeaders, whole, 1, get()))
+	s.Close()
+	if n := s.Offer(s.streams[1], []byte("hello"), true); n != 5 || !s.streams[1].Over() || s.Open() != 0 {
+		t.Errorf("%d bytes, %d streams", n, s.Open())
+	}
+	s.Machine.Reset(s.streams[1], Cancel)
+	s.receive(t, frame(framePing, 0, 0, "12345678"))
+	s.want(t, "1 GET /", "")
+}
+
 // At rest there is no buffer, whatever came.
 func TestAtRest(t *testing.T) {
 	s := begun(t, testConfig())
