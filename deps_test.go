@@ -15,7 +15,7 @@ var arrows = map[string][]string{
 	"cmd/duplex":        {"server", "client", "client/check", "client/http3", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
 	"server":            {"view", "view/webtransport", "home", "ts", "internal/h2", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
-	"client/http3":      {},
+	"client/http3":      {"client", "websocket"},
 	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/h2", "internal/poller", "internal/look"},
 	"view/webtransport": {"view"},
 	"home":              {"internal/look"},

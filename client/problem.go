@@ -48,6 +48,9 @@ func (e *ProblemError) Temporary() bool {
 // errorBytes bounds what is read of an answer that refuses.
 const errorBytes = 16 << 10
 
+// ReadProblem reads an answer that refuses, for [Options].WebTransport.
+func ReadProblem(resp *http.Response) *ProblemError { return problemOf(resp) }
+
 func problemOf(resp *http.Response) *ProblemError {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, errorBytes)) // the status says enough
 	return parseProblem(resp.StatusCode, resp.Header, body)

@@ -12,9 +12,11 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,6 +105,34 @@ func keyHash(t testing.TB, address, authority string) string {
 	defer conn.Close()
 	sum := sha256.Sum256(conn.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
 	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// The program's own commands over HTTP/3.
+func TestCommandsOverHTTP3(t *testing.T) {
+	s := serveSecure(t, "--http3")
+	trusting := func(args ...string) *exec.Cmd {
+		cmd := command(program, append(args, "--server", s.secure)...)
+		cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+s.authority)
+		return cmd
+	}
+	for i, args := range [][]string{
+		{"--http3", "--verbose"},
+		{"--http3", "--transport", "sse"},
+		{"--http3", "--transport", "longpoll"},
+		{"--transport", "webtransport"},
+	} {
+		room := fmt.Sprintf("room/%d", i)
+		run(t, trusting("pub", room, "hello", "--http3"))
+		if got := run(t, trusting(append([]string{"sub", room, "--after", "earliest", "--limit", "1"}, args...)...)); !strings.Contains(got, "hello") {
+			t.Errorf("%q: %q", args, got)
+		}
+	}
+	if n := strings.Count(s.stderr.String(), "method=CONNECT"); n != 2 {
+		t.Errorf("%d sessions, want those of the first and the last", n)
+	}
+	if strings.Contains(s.stderr.String(), "version=HTTP/1.1") {
+		t.Error("not everything came over HTTP/3")
+	}
 }
 
 // session opens a session of WebTransport and reads its lines into heard.

@@ -1,5 +1,14 @@
-// Package http3 has a client speak HTTP/3: requests, and WebSockets by RFC 9220.
-// It is a package of its own, so that QUIC comes only with who imports it.
+// Package http3 has a client speak HTTP/3: requests, WebSockets by RFC 9220, and
+// sessions of WebTransport. It is a package of its own, so that QUIC comes only with
+// who imports it.
+//
+//	transport := http3.New(nil)
+//	defer transport.Close()
+//	c, err := client.New("https://example.com", &client.Options{
+//		HTTP:         &http.Client{Transport: transport},
+//		WebTransport: transport.WebTransport,
+//		Transports:   []client.Transport{client.WebTransport, client.SSE, client.Longpoll},
+//	})
 package http3
 
 import (
@@ -29,13 +38,16 @@ type Transport struct{ inner http3.Transport }
 // New gives a transport. Close must be called. A nil config is that of package
 // tls; its NextProtos are not used.
 func New(config *tls.Config) *Transport {
-	return &Transport{http3.Transport{
-		TLSClientConfig: config,
-		QUICConfig:      quicConfig(),
+	if config == nil {
+		config = new(tls.Config)
+	}
+	return &Transport{inner: http3.Transport{
+		TLSClientConfig:    config,
+		QUICConfig:         quicConfig(),
+		DisableCompression: true, // events would be held back
 		// Each connection has a socket, and no id of its own: the server would use
 		// up one each time that the address changes, and there are few.
-		Dial:               quic.DialAddrEarly,
-		DisableCompression: true, // events would be held back
+		Dial: quic.DialAddrEarly,
 	}}
 }
 

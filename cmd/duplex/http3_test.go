@@ -21,6 +21,18 @@ func serveHTTP3(t *testing.T, args ...string) (address, authority string) {
 	return regexp.MustCompile(`https://(\S+)`).FindStringSubmatch(p.err.String())[1], filepath.Join(dir, "ca.pem")
 }
 
+// Package e2e has them work: what a process trusts is found out once.
+func TestPubSubOverHTTP3Refused(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--http3: --server has to be an https URL": {"sub", "a", "--http3"},
+		"--http3: websocket is not among":          {"sub", "a", "--http3", "--transport", "websocket", "--server", "https://127.0.0.1:1"},
+	} {
+		if _, notes := duplex(t, exitUsage, "", args...); !strings.Contains(notes, want) {
+			t.Errorf("%q: %q", args, notes)
+		}
+	}
+}
+
 func TestWSOverHTTP3(t *testing.T) {
 	address, authority := serveHTTP3(t)
 	out, notes := duplex(t, exitDone, "hello\n", "ws", address+"/topics/room", "--http3", "--ca", authority, "--wait", "100ms", "-v")

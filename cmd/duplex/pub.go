@@ -5,9 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/client/http3"
 	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 )
 
@@ -15,6 +19,7 @@ import (
 type serverFlag struct {
 	Server string   `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server (default http://127.0.0.1:8080)."`
 	Header []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Header field to send with every request; repeatable."`
+	HTTP3  bool     `name:"http3" help:"Talk to the server over HTTP/3, and over nothing else. It has to be an https URL."`
 }
 
 // client makes the client, with the header of the flags.
@@ -24,11 +29,39 @@ func (f *serverFlag) client(opts *client.Options) (*client.Client, error) {
 		return nil, err
 	}
 	opts.Header = header
+	if err := f.http3(opts); err != nil {
+		return nil, err
+	}
 	c, err := client.New(f.Server, opts)
 	if err != nil {
 		return nil, usageError(err.Error())
 	}
 	return c, nil
+}
+
+// overHTTP3 are the transports that HTTP/3 has, the best first.
+var overHTTP3 = []client.Transport{client.WebTransport, client.SSE, client.Stream, client.Longpoll, client.Poll}
+
+// http3 brings QUIC, if it is asked for. The client closes what is open.
+func (f *serverFlag) http3(opts *client.Options) error {
+	if !f.HTTP3 && !slices.Contains(opts.Transports, client.WebTransport) {
+		return nil
+	}
+	transport := http3.New(nil)
+	opts.WebTransport = transport.WebTransport
+	if !f.HTTP3 {
+		return nil
+	}
+	opts.HTTP = &http.Client{Transport: transport}
+	switch {
+	case !strings.HasPrefix(f.Server, "https:"):
+		return usageError("--http3: --server has to be an https URL")
+	case len(opts.Transports) == 0:
+		opts.Transports = overHTTP3
+	case slices.Contains(opts.Transports, client.WebSocket):
+		return usageError("--http3: websocket is not among its transports here; webtransport is")
+	}
+	return nil
 }
 
 type pubCommand struct {

@@ -15,7 +15,7 @@ import (
 type subCommand struct {
 	serverFlag
 	Topics    []string `arg:"" name:"topic" help:"Topics and patterns: orders/eu/42, orders/*/42, orders/**."`
-	Transport []string `aliases:"as" default:"auto" placeholder:"TRANSPORT" help:"websocket, sse, stream, longpoll or poll, or several of them, the best first. The default is auto: the best that works."`
+	Transport []string `aliases:"as" default:"auto" placeholder:"TRANSPORT" help:"websocket, webtransport, sse, stream, longpoll or poll, or several of them, the best first. The default is auto: the best that works."`
 	After     string   `default:"now" placeholder:"ID" help:"Where to begin: after the event with this id, earliest, or now (the default)."`
 	Member    string   `placeholder:"NAME" help:"Who subscribes, where the server records who is on a topic (--presence)."`
 	JSON      bool     `name:"json" help:"Print events as lines of JSON, gaps and ends too."`
