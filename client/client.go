@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/websocket"
 )
 
 const (
@@ -92,6 +93,7 @@ type Options struct {
 type Client struct {
 	base *url.URL
 	opts Options
+	dial websocket.DialOptions // of WebSockets, but for the header
 
 	keeper keeper
 	outbox outbox
@@ -129,6 +131,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	c.opts.MaxBackoff = cmp.Or(c.opts.MaxBackoff, defaultMaxBackoff)
 	c.opts.PollInterval = cmp.Or(c.opts.PollInterval, defaultPollInterval)
 	c.opts.Outbox = cmp.Or(c.opts.Outbox, defaultOutbox)
+	c.dial = dialOptions(&c.opts)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.keeper = keeper{c: c, wake: make(chan struct{}, 1), backoff: c.newBackoff()}
 	c.outbox.c = c

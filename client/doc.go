@@ -22,8 +22,8 @@
 //
 //   - choice.go decides which transport is tried when, and which is taken; it
 //     is a value that is told the time.
-//   - keeper.go keeps a link: it runs choices, takes over, waits. One goroutine
-//     while there are subscriptions.
+//   - keeper.go keeps a link: it waits, checks, probes and takes over, by choices
+//     that attempt.go runs. One goroutine while there are subscriptions.
 //   - link.go is a transport that works: a session that subscriptions share
 //     (session.go), or a reading for each (reading.go, and a file for each
 //     transport).

@@ -46,7 +46,9 @@ func (c *Client) dialMessages(ctx context.Context, t Transport, u *url.URL) (con
 		conn, err = c.opts.WebTransport(ctx, u, header)
 		return conn, "HTTP/3.0", err
 	}
-	ws, resp, err := websocket.Dial(ctx, u.String(), c.dialOptions(header))
+	opts := c.dial
+	opts.Header = header
+	ws, resp, err := websocket.Dial(ctx, u.String(), &opts)
 	if err != nil {
 		return nil, "", dialError(resp, err)
 	}
@@ -58,25 +60,23 @@ func (c *Client) dialMessages(ctx context.Context, t Transport, u *url.URL) (con
 }
 
 // dialOptions makes a WebSocket take the same way as the other requests.
-func (c *Client) dialOptions(header http.Header) *websocket.DialOptions {
-	opts := &websocket.DialOptions{
-		Options:      websocket.Options{ReadLimit: int64(c.opts.MaxMessageBytes), CloseTimeout: closeTimeout},
+func dialOptions(opts *Options) websocket.DialOptions {
+	dial := websocket.DialOptions{
+		Options:      websocket.Options{ReadLimit: int64(opts.MaxMessageBytes), CloseTimeout: closeTimeout},
 		Subprotocols: []string{subprotocol},
-		Header:       header,
-		Jar:          c.opts.HTTP.Jar,
+		Jar:          opts.HTTP.Jar,
 	}
-	if t, ok := c.opts.HTTP.Transport.(*http.Transport); ok {
-		opts.TLS, opts.NetDial, opts.Proxy = t.TLSClientConfig, t.DialContext, t.Proxy
-		if opts.TLS != nil {
-			// It may offer HTTP/2, which has another handshake.
-			opts.TLS = opts.TLS.Clone()
-			opts.TLS.NextProtos = []string{"http/1.1"}
+	if t, ok := opts.HTTP.Transport.(*http.Transport); ok {
+		t = t.Clone() // the original may change with its first request
+		dial.TLS, dial.NetDial, dial.Proxy = t.TLSClientConfig, t.DialContext, t.Proxy
+		if dial.TLS != nil {
+			dial.TLS.NextProtos = []string{"http/1.1"} // HTTP/2 has another handshake
 		}
-		if opts.Proxy == nil {
-			opts.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+		if dial.Proxy == nil {
+			dial.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 		}
 	}
-	return opts
+	return dial
 }
 
 type webSocketConn struct {
