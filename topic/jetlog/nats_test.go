@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -385,6 +386,30 @@ func TestServerKnowsNothing(t *testing.T) {
 	for i, l := range logs {
 		until(t, "the node is back", func() bool { return l.Ready() == nil })
 		appendText1(t, l, "a", fmt.Sprint(i))
+	}
+}
+
+// A node that starts while the servers do not answer to what it reads, as they
+// have just come together, waits for them.
+func TestOpenWhileNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	n := newStream(natsServer(t, t.TempDir(), -1))
+	l := openAt(t, &Options{NATS: n})
+	defer l.Close()
+	appendText1(t, l, "a", "1")
+	direct := func(allow bool) {
+		config := l.remote.stream.config()
+		config.AllowDirect = allow
+		if _, err := l.remote.stream.js.UpdateStream(context.Background(), config); err != nil {
+			t.Error(err)
+		}
+	}
+	direct(false)
+	time.AfterFunc(time.Second, func() { direct(true) })
+	again := openAt(t, &Options{NATS: n})
+	defer again.Close()
+	if again.End() != l.End() {
+		t.Errorf("it ends with %v, want %v", again.End(), l.End())
 	}
 }
 

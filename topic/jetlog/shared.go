@@ -93,15 +93,23 @@ func openShared(o *Options) (l *Log, err error) {
 		return nil, err
 	}
 	s.patience, s.asks = answerPatience, answerAsks
-	for {
+	for begun, at := time.Now(), x.message; ; {
 		err = x.readAll(context.Background(), s, o.Progress)
 		if err == nil {
 			break
 		}
-		if _, missing := errors.AsType[*missingError](err); !missing || ctx.Err() != nil {
+		if errors.Is(err, errDiverged) || errors.Is(err, errMessage) {
 			return nil, fmt.Errorf("jetlog: %w", err)
 		}
-		time.Sleep(reconnectWait) // of a server that does not have it yet
+		// The server that was asked is gone, or does not have everything yet.
+		if x.message > at {
+			begun, at = time.Now(), x.message
+		}
+		if time.Since(begun) > connectPatience {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		c.move()
+		time.Sleep(reconnectWait)
 	}
 	l.epochs = x.shared.epochs
 	if err := l.warm(ctx); err != nil {
