@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,7 @@ var (
 // while another one writes.
 type link struct {
 	*net.TCPConn
+	stream net.Conn // what is read and written: that, or TLS on it
 	mood
 	x    *torture
 	rng  *rand.Rand
@@ -105,12 +107,23 @@ func (x *torture) dial(rng *rand.Rand, m mood) (*link, error) {
 		}
 		return nil, err
 	}
-	l := &link{TCPConn: conn.(*net.TCPConn), x: x, rng: rng}
-	l.feel(m)
-	l.in = bufio.NewReader(l)
-	if err := l.SetWriteDeadline(x.deadline); err != nil {
+	l := &link{TCPConn: conn.(*net.TCPConn), stream: conn, x: x, rng: rng}
+	if err := l.SetDeadline(x.deadline); err != nil {
 		x.errorf("%v", err)
 	}
+	if x.secure {
+		secured := tls.Client(conn, x.tls)
+		if err := secured.Handshake(); err != nil {
+			if !x.stopping.Load() {
+				x.errorf("handshake: %v", err)
+			}
+			conn.Close()
+			return nil, err
+		}
+		l.stream = secured
+	}
+	l.feel(m)
+	l.in = bufio.NewReader(l)
 	return l, nil
 }
 
@@ -178,13 +191,13 @@ func (l *link) timedRead(p []byte, deadline time.Time) (int, error) {
 	if err := l.SetReadDeadline(deadline); err != nil {
 		return 0, err
 	}
-	return l.TCPConn.Read(p)
+	return l.stream.Read(p)
 }
 
 // halve closes this side.
 func (l *link) halve() {
 	l.halved, l.stalls, l.step = true, 0, 0
-	_ = l.CloseWrite() // if it fails, there is nobody any more
+	_ = l.stream.(interface{ CloseWrite() error }).CloseWrite() // if it fails, there is nobody any more
 }
 
 // send writes, in pieces or not to the end. An error is errCut, or means that
@@ -192,11 +205,11 @@ func (l *link) halve() {
 func (l *link) send(b []byte) error {
 	if l.tears > 0 && l.rng.IntN(l.tears) == 0 {
 		l.cause = errCut
-		_, _ = l.TCPConn.Write(b[:l.rng.IntN(len(b)+1)])
+		_, _ = l.stream.Write(b[:l.rng.IntN(len(b)+1)])
 		return errCut
 	}
 	if l.rng.IntN(4) > 0 {
-		_, err := l.TCPConn.Write(b)
+		_, err := l.stream.Write(b)
 		return err
 	}
 	for pieces := 0; len(b) > 0; pieces++ {
@@ -204,7 +217,7 @@ func (l *link) send(b []byte) error {
 		if pieces < 20 {
 			n = min(n, 1+l.rng.IntN(1+len(b)/4))
 		}
-		if _, err := l.TCPConn.Write(b[:n]); err != nil {
+		if _, err := l.stream.Write(b[:n]); err != nil {
 			return err
 		}
 		b = b[n:]

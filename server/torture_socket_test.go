@@ -98,7 +98,7 @@ func (s *socket) write() {
 		select {
 		case pieces := <-s.out:
 			for _, b := range pieces {
-				if _, err := s.TCPConn.Write(b); err != nil {
+				if _, err := s.stream.Write(b); err != nil {
 					return // the reader hears of it
 				}
 			}

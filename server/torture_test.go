@@ -2,12 +2,15 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,8 +34,10 @@ var (
 // given what PROTOCOL.md promises: the events of each subscription in order,
 // once and intact, none missing but those that a gap named. A seed decides what
 // everybody wants, and the kernel and the scheduler when: a failure may take
-// some repetitions. Every other round keeps all events, so that there is no gap.
+// some repetitions. Every other round keeps all events, so that there is no gap. One in three has the log on the disk, one
+// in three is over TLS, and in every other one some topics are batched.
 func TestTorture(t *testing.T) {
+	authority = filepath.Join(t.TempDir(), "ca")
 	newTorture(t, 0, make(map[string]int)).warmUp()
 	counts := make(map[string]int)
 	rounds := 0
@@ -94,6 +99,9 @@ type torture struct {
 	ping     time.Duration // interval
 	patient  bool          // the server has no reason to hang up
 	abrupt   bool          // it stops in the middle of everything
+	durable  bool          // the log is on the disk
+	secure   bool          // over TLS
+	batch    time.Duration // of some topics; 0 is none
 	roamers  int           // how many there are
 	movers   int
 	steps    int // of each publisher
@@ -104,6 +112,7 @@ type torture struct {
 
 	server   *server.Server
 	address  string
+	tls      *tls.Config // of clients, if it is secure
 	epoch    uint64
 	witness  *witness
 	deadline time.Time
@@ -138,6 +147,11 @@ func newTorture(t *testing.T, seed uint64, counts map[string]int) *torture {
 	x.roamers, x.movers, x.steps = tortureRoamers, tortureMovers, tortureSteps
 	if seed&smallRound != 0 {
 		x.roamers, x.movers, x.steps = tortureRoamers/3, tortureMovers/3, tortureSteps/2
+	}
+	kind := x.actor() // so that what else a seed says stays the same
+	x.durable, x.secure = kind.IntN(3) == 0, kind.IntN(3) == 0
+	if kind.IntN(2) == 0 {
+		x.batch = time.Duration(1 + kind.IntN(int(20*time.Millisecond)))
 	}
 	x.parsed = make(map[string]topic.Pattern)
 	for _, root := range []string{"a", "b", "c", "ü &?#+;%"} {
@@ -237,6 +251,18 @@ func (x *torture) start() {
 		RetainAge:    -1,
 		RetainBytes:  -1,
 	}
+	if x.durable {
+		config.Data = filepath.Join(x.TempDir(), "log")
+		x.count("durable")
+	}
+	if x.secure {
+		config.TLSDevDir = authority
+		x.count("secure")
+	}
+	if x.batch > 0 {
+		config.Rules = []topic.Rule{{Pattern: x.parse("a/**"), Batch: x.batch}, {Pattern: x.parse("*/1"), Batch: x.batch / 2}}
+		x.count("batched")
+	}
 	if !x.patient {
 		config.WriteTimeout = 500 * time.Millisecond
 		config.MaxLagBytes = 1 + int64(x.rng.IntN(50_000))
@@ -257,8 +283,25 @@ func (x *torture) start() {
 		x.Fatal(err)
 	}
 	x.server, x.address = s, s.Addrs()[0].String()
+	if x.secure {
+		x.trust()
+	}
 	x.epoch = s.Hub().Log().End().Epoch
 	x.witness = x.newWitness()
+}
+
+// authority is the directory of the one that the server's certificates are of.
+var authority string
+
+// trust lets clients trust the server.
+func (x *torture) trust() {
+	text, err := os.ReadFile(filepath.Join(authority, server.DevCAFile))
+	if err != nil {
+		x.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	x.tls = &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
 }
 
 // stop stops the server, with everybody connected.
