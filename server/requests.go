@@ -45,8 +45,10 @@ func (s *Server) served(r *http.Request, answer *recorder) {
 
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	if len(r.TransferEncoding) > 0 {
-		// If there was a Content-Length, too, which net/http keeps to itself, "the
-		// server MUST close the connection after responding" (RFC 9112 §6.1).
+		// If there was a Content-Length, too, "the server MUST close the connection after
+		// responding" (RFC 9112 §6.1). net/http removes that from the header, and leaves
+		// no trace of it. Above TLS it reads from a connection of its own type only, so
+		// that nobody can look at what it reads: one rule for all is to close.
 		w.Header().Set("Connection", "close")
 	}
 	conn := connectionOf(r.Context())
