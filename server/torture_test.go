@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -122,6 +123,7 @@ type torture struct {
 	overdue  bool          // and that was not in time
 	catching sync.WaitGroup
 	faults   atomic.Int64
+	log      said // by the server
 
 	mu          sync.Mutex
 	drafts      []*draft       // by token; guarded by mu, as what follows
@@ -238,6 +240,9 @@ func (x *torture) run() {
 		s.check(truth, hurried || x.abrupt)
 	}
 	x.checkRemains(goroutines, files)
+	if x.Failed() {
+		x.Logf("the server has logged:\n%s", x.log.String())
+	}
 }
 
 // spread lets everybody come at another time.
@@ -250,6 +255,7 @@ func (x *torture) start() {
 		RetainEvents: x.retain,
 		RetainAge:    -1,
 		RetainBytes:  -1,
+		Logger:       slog.New(slog.NewTextHandler(&x.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	if x.durable {
 		config.Data = filepath.Join(x.TempDir(), "log")
@@ -288,6 +294,28 @@ func (x *torture) start() {
 	}
 	x.epoch = s.Hub().Log().End().Epoch
 	x.witness = x.newWitness()
+}
+
+// said keeps the beginning of what is logged.
+type said struct {
+	mu   sync.Mutex
+	text []byte // guarded by mu
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	const most = 16 << 10
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.text) < most {
+		s.text = append(s.text, p...)
+	}
+	return len(p), nil
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.text)
 }
 
 // authority is the directory of the one that the server's certificates are of.
