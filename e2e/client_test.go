@@ -18,9 +18,9 @@ import (
 )
 
 var (
-	asleep = flag.Duration("asleep", 6*time.Second, "how long the browser is stopped")
-	hidden = flag.Duration("hidden", 12*time.Second, "how long a tab is in the background")
-	flood  = flag.Duration("flood", 3*time.Second, "how long a tab is given 10,000 events a second")
+	asleep = flag.Duration("asleep", 5*time.Second, "how long the browser is stopped")
+	hidden = flag.Duration("hidden", 6*time.Second, "how long a tab is in the background")
+	flood  = flag.Duration("flood", 2*time.Second, "how long a tab is given 10,000 events a second")
 )
 
 // How long it takes to the first event, by each transport.

@@ -19,9 +19,10 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/duplexhq/duplex/client/conformance"
+	"github.com/duplexhq/duplex/client/conformance/hostile"
 )
 
-var allCases = flag.Bool("conformance", false, "judge the client in Chromium by all cases, not only by those of networks")
+var allCases = flag.Bool("conformance", false, "judge the client in Chromium by all cases, not only by some")
 
 // The TypeScript client does in a real browser what it should, on networks that
 // let little through; and so it does when it shares its connection.
@@ -31,8 +32,7 @@ func TestConformanceInChromium(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			skip := make(map[string]string)
 			for _, c := range conformance.Cases {
-				network := name == "alone" && strings.HasPrefix(c.Name, "network: ")
-				if !*allCases && !network && !slices.Contains(inShort, c.Name) {
+				if short := slices.Contains(inShort, c.Name) || name == "alone" && slices.Contains(networksInShort, strings.TrimPrefix(c.Name, "network: ")); !*allCases && !short {
 					skip[c.Name] = "needs -conformance: the client passes it in node, and here the like"
 				}
 			}
@@ -48,6 +48,9 @@ func TestConformanceInChromium(t *testing.T) {
 
 // inShort are the cases where a browser may differ from node.
 var inShort = []string{"subscriptions of one client", "the server is killed", "published while the server is away", "the token has expired"}
+
+// networksInShort are those that a browser may see in another way than node.
+var networksInShort = []string{"101, then a black hole", "upgrade stripped", "streams held to their end", "gzip that does not flush", "cut in the middle"}
 
 // bundleAgent makes a script for pages of the agent that runs in node.
 func bundleAgent(t testing.TB) string {
@@ -72,16 +75,12 @@ type browserAgent struct {
 
 func startBrowserAgent(t testing.TB, script string) (io.WriteCloser, io.Reader) {
 	a := &browserAgent{tab: newTab(t, "about:blank"), script: script, reports: make(chan string, 100_000)}
+	a.makeUpPage()
 	if err := chromedp.Listen(a.ctx, a.called); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{
-		call(a.tab, runtime.AddBinding, runtime.AddBindingParams{Name: "report"}),
-		call(a.tab, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: "*/agent.html"}}}),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := call(a.tab, runtime.AddBinding, runtime.AddBindingParams{Name: "report"}); err != nil {
+		t.Fatal(err)
 	}
 	commands, in := io.Pipe()
 	out, reports := io.Pipe()
@@ -110,7 +109,7 @@ func (a *browserAgent) obey(commands io.Reader) {
 		}
 		if c.Do == "open" {
 			// The page belongs to the server, but does not come through its network.
-			perform(a.tab, "open the agent's page", chromedp.Navigate(c.Server+"/agent.html"))
+			perform(a.tab, "open the agent's page", chromedp.Navigate(c.Server+madeUpPage))
 			a.run(a.script)
 		}
 		a.run("command(" + quote(lines.Text()) + ")")
@@ -119,17 +118,76 @@ func (a *browserAgent) obey(commands io.Reader) {
 
 // called is told what the browser says.
 func (a *browserAgent) called(heard any) {
-	switch e := heard.(type) {
-	case *runtime.EventBindingCalled:
+	if e, ok := heard.(*runtime.EventBindingCalled); ok {
 		a.reports <- e.Payload
-	case *fetch.EventRequestPaused:
+	}
+}
+
+const madeUpPage = "/agent.html"
+
+// makeUpPage has every server seem to have an empty page, whatever its network lets
+// through.
+func (p *tab) makeUpPage() {
+	p.t.Helper()
+	if err := chromedp.Listen(p.ctx, func(heard any) {
+		e, ok := heard.(*fetch.EventRequestPaused)
+		if !ok {
+			return
+		}
 		// Ends with its answer.
 		go func() {
-			_ = call(a.tab, fetch.FulfillRequest, fetch.FulfillRequestParams{ // the page may be gone
+			_ = call(p, fetch.FulfillRequest, fetch.FulfillRequestParams{ // the page may be gone
 				RequestID: e.RequestID, ResponseCode: 200,
 				ResponseHeaders: []*fetch.HeaderEntry{{Name: "Content-Type", Value: "text/html"}},
-				Body:            []byte(`<!doctype html><link rel="icon" href="data:,"><title>agent</title>`),
+				Body:            []byte(`<!doctype html><link rel="icon" href="data:,"><title>page</title>`),
 			})
 		}()
+	}); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := call(p, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: "*" + madeUpPage}}}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// The check finds out what each network does.
+func TestCheckInChromium(t *testing.T) {
+	s := serve(t)
+	_, script := do(t, "GET", s.url+"/client.js", "")
+	for _, test := range []struct {
+		hostile.Network
+		want, advice string
+	}{
+		{hostile.Network{Name: "direct"}, "ok ok ok ok ok", "Clients will use WebSockets."},
+		{hostile.Network{Name: "upgrade refused", Upgrade: hostile.Refused}, "upgrade-refused ok ok ok ok", "Clients will use sse, because WebSockets do not get through"},
+		{hostile.Network{Name: "upgrade never answered", Upgrade: hostile.Unheard}, "unanswered ok ok ok ok", "no answer in time"},
+		{hostile.Network{Name: "black hole", Upgrade: hostile.Swallowed}, "silent ok ok ok ok", "a black hole"},
+		{hostile.Network{Name: "upgrade stripped", Upgrade: hostile.Stripped}, "upgrade-refused ok ok ok ok", "drops Upgrade"},
+		{hostile.Network{Name: "held", Body: hostile.Held}, "ok held held ok ok", "proxy_buffering off"},
+		{hostile.Network{Name: "gzip", Body: hostile.Gzipped}, "ok held held ok ok", "gzip off"},
+		{hostile.Network{Name: "silence", Silent: true}, "unanswered unanswered unanswered unanswered unanswered", "Nothing gets through: there was no answer"},
+		{hostile.Network{Name: "401", Token: "secret"}, "upgrade-refused unauthorized unauthorized unauthorized unauthorized", "a token is needed"},
+		{hostile.Network{Name: "busy", Answer: 503}, "upgrade-refused busy busy busy busy", "503"},
+		{hostile.Network{Name: "not Duplex", Answer: 200}, "upgrade-refused not-duplex not-duplex not-duplex not-duplex", "no answer of a Duplex server"},
+	} {
+		t.Run(test.Name, func(t *testing.T) {
+			t.Parallel()
+			proxy, err := hostile.Listen(&test.Network, s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(proxy.Close)
+			p := newTab(t, "about:blank")
+			p.makeUpPage()
+			perform(p, "open", chromedp.Navigate("http://"+proxy.Addr+madeUpPage))
+			p.run(`import(URL.createObjectURL(new Blob([` + quote(script) + `], { type: "text/javascript" }))).then((module) => window.Duplex = module.Duplex)`)
+			p.run(`Duplex.check("/", { timeout: 2000 }).then((found) => window.found = found)`)
+			check(p, `found.results.map((r) => r.cause ?? "ok").join(" ")`, test.want)
+			check(p, `found.results.map((r) => r.transport).join(" ")`, "websocket sse stream longpoll poll")
+			if advice := evaluate[string](p, `found.advice`); !strings.Contains(advice, test.advice) {
+				t.Errorf("advice %q, want it to say %q", advice, test.advice)
+			}
+			t.Log(evaluate[string](p, `JSON.stringify(found)`))
+		})
 	}
 }

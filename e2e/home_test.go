@@ -61,7 +61,7 @@ func TestHomeChatIsInert(t *testing.T) {
 	p := newTab(t, s.url)
 	p.until(connected)
 	count := 0
-	for _, text := range hostile {
+	for _, text := range hostileTexts {
 		s.publish(t, "chat/lobby", "", "text/plain", text)
 		s.publish(t, "chat/lobby", "", "application/json", `{"name":`+quote(text)+`,"text":`+quote(text)+`,"tab":`+quote(text)+`,"key":`+quote(text)+`}`)
 		count += 2

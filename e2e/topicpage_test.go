@@ -183,8 +183,8 @@ func TestImages(t *testing.T) {
 	p.checkQuiet()
 }
 
-// hostile is what must stay text, wherever it comes from.
-var hostile = []string{
+// hostileTexts are what must stay text, wherever it comes from.
+var hostileTexts = []string{
 	`<script>window.__xss=1</script>`,
 	`</script><script>window.__xss=1</script>`,
 	`<img src=x onerror=window.__xss=1>`,
@@ -228,7 +228,7 @@ func TestStoredXSS(t *testing.T) {
 	type shown struct{ topic, event, data string }
 	var want []shown
 	publish := func() {
-		for i, text := range hostile {
+		for i, text := range hostileTexts {
 			// Names cannot hold what divides them, nor wildcards.
 			name := "xss/" + strings.NewReplacer("/", "∕", "*", "∗").Replace(text)
 			e := shown{name, text, text}

@@ -49,7 +49,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	case refusal != nil:
 		return handshakeProblem(refusal)
 	case !rd.topicPath && handshake.Subprotocol == "":
-		return newProblem("bad-handshake", "this URL needs the subprotocol "+subprotocol)
+		return newProblem("bad-handshake", "this URL needs the subprotocol "+subprotocol+"; that of a topic needs none")
 	}
 	visit, problem := h.visit(rd)
 	if problem != nil {

@@ -57,6 +57,8 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
   const topic = `${base}/topics/duplex-check/${crypto.getRandomValues(new Uint32Array(2)).join("")}`;
   const headers: HeadersInit = options.token ? { Authorization: `Bearer ${options.token}` } : {};
 
+  const results: Checked[] = []; // the preferred first
+
   const ask = async (query: string, signal: AbortSignal): Promise<Response> => {
     let response;
     try {
@@ -69,7 +71,10 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
       });
       throw new No("origin-refused", "the server takes no requests of this Origin (--allow-origin)");
     }
-    if (response.ok) return response;
+    if (response.ok) {
+      if (/json|event-stream/.test(response.headers.get("content-type")!)) return response;
+      throw new No("not-duplex", "this is no answer of a Duplex server");
+    }
     const problem: string = (await response.json().catch(() => ({}))).type?.replace("urn:duplex:problem:", " ") ?? "";
     const status = `${response.status} ${response.statusText}`.trim() + problem;
     if (problem === " origin-refused") throw new No("origin-refused", `${status}: the server takes no requests of this Origin (--allow-origin)`);
@@ -91,10 +96,12 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     const result: Result = {};
     for (const round of [1, 2]) {
       const stop = new AbortController();
+      const giveUp = (): void => stop.abort();
+      signal.addEventListener("abort", giveUp);
       const request = `${query}&n=${round}`;
       const began = performance.now();
       try {
-        const response = await ask(request, AbortSignal.any([signal, stop.signal]));
+        const response = await ask(request, stop.signal);
         const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
         let found: RegExpExecArray | null = null;
         for (let text = ""; !found; found = message.exec(text)) {
@@ -106,9 +113,9 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
         const { id } = JSON.parse(found[1]!);
         result.overhead = envelope(id) + (query.startsWith("as=sse") ? `id: ${id}\ndata: \n\n`.length : 1) + 6;
       } catch (error) {
-        if (error instanceof SyntaxError) throw new No("not-duplex", "this is no answer of a Duplex server");
-        throw signal.aborted ? new No("held", held) : error;
+        throw signal.aborted && results.at(-1)?.works ? new No("held", held) : error;
       } finally {
+        signal.removeEventListener("abort", giveUp);
         stop.abort();
       }
       await new Promise((done) => setTimeout(done, 10)); // the browser makes the entry when the request is over
@@ -124,7 +131,6 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
       const began = performance.now();
       const request = `${query}&wait=${wait}&n=${i}`;
       const { cursor } = await (await ask(request, signal)).json();
-      if (typeof cursor !== "string") throw new No("not-duplex", "this is no answer of a Duplex server");
       if (!wait) result.firstSignal = performance.now() - began;
       // Of a header browsers say that it has 300 bytes.
       result.overhead = envelope(cursor) + `{"events":[],"cursor":"${cursor}","more":false}`.length + 300;
@@ -133,26 +139,32 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     return result;
   }
 
+  // What becomes of a poll says whether a stream is held back, or nothing is answered.
   const tries: [Transport, (signal: AbortSignal) => Promise<Result>][] = [
-    ["websocket", (signal) => websocket(topic, options.token, envelope, signal)],
-    ["sse", (signal) => streamed("as=sse&envelope", /^data: (.*)\n\n/m, signal)],
-    ["stream", (signal) => streamed("as=stream", /^(.*)\n/, signal)],
-    ["longpoll", (signal) => polled("as=longpoll&after=now", [0, 0, 1], signal)],
     ["poll", (signal) => polled("as=poll&after=now", [0, 0], signal)],
+    ["longpoll", (signal) => polled("as=longpoll&after=now", [0, 0, 1], signal)],
+    ["stream", (signal) => streamed("as=stream", /^(.*)\n/, signal)],
+    ["sse", (signal) => streamed("as=sse&envelope", /^data: (.*)\n\n/m, signal)],
+    ["websocket", (signal) => websocket(topic, options.token, envelope, signal)],
   ];
-  const results: Checked[] = [];
   for (const [transport, attempt] of tries) {
-    const timeout = AbortSignal.timeout(options.timeout ?? 5000);
-    const signal = options.signal ? AbortSignal.any([timeout, options.signal]) : timeout;
+    // By hand: AbortSignal.any is younger than other things that this needs.
+    const stop = new AbortController();
+    const giveUp = (): void => stop.abort();
+    const timer = setTimeout(giveUp, options.timeout ?? 5000);
+    options.signal?.addEventListener("abort", giveUp);
     let checked: Checked;
     try {
-      checked = { transport, works: true, ...(await attempt(signal)) };
+      checked = { transport, works: true, ...(await attempt(stop.signal)) };
     } catch (error) {
       options.signal?.throwIfAborted();
-      const no = error instanceof No ? error : timeout.aborted ? new No("unanswered", timeUp) : new No("cut", `the connection was cut: ${error}`);
+      const no = error instanceof No ? error : stop.signal.aborted ? new No("unanswered", timeUp) : new No("cut", `the connection was cut: ${error}`);
       checked = { transport, works: false, cause: no.cause, why: no.message };
+    } finally {
+      clearTimeout(timer);
+      options.signal?.removeEventListener("abort", giveUp);
     }
-    results.push(checked);
+    results.unshift(checked);
     options.onresult?.(checked);
   }
   return advise(results);

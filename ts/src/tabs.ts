@@ -71,6 +71,7 @@ class Tabs implements Connection {
   readonly #readers = new Map<number, Reader>();
   readonly #publishes = new Map<number, { done: (id: string) => void; fail: (error: DuplexError) => void }>();
   #count = 0;
+  #used: readonly Transport[] | undefined;
   #closed = false;
 
   /** Ends the part that this tab takes; undefined while it takes none. */
@@ -137,6 +138,7 @@ class Tabs implements Connection {
   }
 
   use(transports: readonly Transport[]): void {
+    this.#used = transports;
     this.#say({ say: "use", transports });
   }
 
@@ -283,6 +285,7 @@ class Tabs implements Connection {
     if (other) {
       // What the leader before has not answered may be done or not: the outbox repeats it.
       this.#failPublishes(new DuplexError("cut", "the tab that had the connection is gone"));
+      if (this.#used) this.#say({ say: "use", transports: this.#used });
       for (const [feed, reader] of this.#readers) if (!reader.paused) this.#ask(feed, reader);
     }
     this.#changed();

@@ -188,7 +188,15 @@ func (p *Proxy) accept() {
 				_ = client.(*net.TCPConn).SetLinger(0) // a reset tells more than an end
 				return
 			}
-			defer conn.Close()
+			defer func() {
+				conn.Close()
+				p.mu.Lock()
+				delete(p.conns, conn)
+				p.mu.Unlock()
+			}()
+			p.mu.Lock()
+			p.conns[conn] = struct{}{}
+			p.mu.Unlock()
 			path(client, conn)
 		})
 	}
@@ -221,6 +229,15 @@ func (p *Proxy) Dialled() []time.Time {
 // Close ends the proxy and all connections.
 func (p *Proxy) Close() {
 	p.listener.Close()
-	p.Cut()
-	p.running.Wait()
+	ended := make(chan struct{})
+	// Ends, and is joined, below.
+	go func() { p.running.Wait(); close(ended) }()
+	for { // some may still be on their way to the server
+		p.Cut()
+		select {
+		case <-ended:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
