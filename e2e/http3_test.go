@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,9 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/quicvarint"
 )
 
 // newTabOverHTTP3 opens a server's page in a Chromium of its own. It needs to be
@@ -268,4 +272,90 @@ func shortCertificate(t *testing.T) (certificate, key, hash string) {
 	}
 	sum := sha256.Sum256(der)
 	return certificate, key, base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Known attacks on HTTP/3 and WebTransport, against the program: headers that
+// grow when they are unpacked (CVE-2025-64702, CVE-2026-40898), lengths that are
+// only announced, streams that are reset at once (CVE-2023-44487) or are of no
+// session (CVE-2026-21434). It answers others all along, and keeps nothing of it.
+func TestAttacksOverHTTP3(t *testing.T) {
+	s := serveSecure(t, "--http3")
+	roots := x509.NewCertPool()
+	text, err := os.ReadFile(s.authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots.AppendCertsFromPEM(text)
+	address := strings.TrimPrefix(s.secure, "https://")
+	dial := func() *quic.Conn {
+		t.Helper()
+		conn, err := quic.DialAddr(t.Context(), address, http3.ConfigureTLSConfig(&tls.Config{RootCAs: roots}), &quic.Config{EnableDatagrams: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		control, err := conn.OpenUniStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := control.Write([]byte{0, 4, 2, 0x33, 1}); err != nil { // SETTINGS_H3_DATAGRAM = 1
+			t.Fatal(err)
+		}
+		return conn
+	}
+	frame := func(kind uint64, payload string) []byte {
+		b := quicvarint.Append(quicvarint.Append(nil, kind), uint64(len(payload)))
+		return append(b, payload...)
+	}
+	// QPACK: :method GET, :scheme https, :authority localhost, :path /healthz
+	const get = "\x00\x00\xd1\xd7\x50\x09localhost\x51\x08/healthz"
+	attacks := map[string]struct {
+		sent  []byte
+		reset bool
+	}{
+		"expansion":  {frame(1, get+strings.Repeat("\xff\x22", 30_000)), false}, // 1.5 MB of fields
+		"announced":  {append(quicvarint.Append([]byte{1}, 1<<40), "abc"...), false},
+		"resets":     {frame(1, get), true},
+		"early":      {[]byte{1}, true},
+		"no session": {append(quicvarint.Append(quicvarint.Append(nil, 0x41), 4000), "x"...), false},
+	}
+	healthy := func() {
+		t.Helper()
+		transport := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		defer transport.Close()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.secure+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.Body.Close(); response.StatusCode != 200 {
+			t.Errorf("answered %s", response.Status)
+		}
+	}
+	healthy()
+	before := memory(t, s)
+	for name, attack := range attacks {
+		conn := dial()
+		for range 500 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			stream, err := conn.OpenStreamSync(ctx) // as fast as the server lets us
+			cancel()
+			if err != nil {
+				break
+			}
+			_, _ = stream.Write(attack.sent) // it may be refused already
+			if attack.reset {
+				stream.CancelWrite(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+			}
+			stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+		}
+		healthy()
+		if grown := memory(t, s) - before; grown > 200<<20 {
+			t.Errorf("%s: %d MiB more", name, grown>>20)
+		}
+		conn.CloseWithError(0, "")
+	}
+	s.stop(t)
 }

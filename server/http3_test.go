@@ -19,6 +19,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/quic-go/quicvarint"
 	"github.com/quic-go/quic-go/testutils/simnet"
+	"github.com/quic-go/webtransport-go"
 )
 
 // A simulated network of datagrams, in which packets can be lost.
@@ -51,7 +52,7 @@ var (
 
 // simulated runs f in a bubble, with a connection of HTTP/3 to a server, over
 // which r goes.
-func simulated(t *testing.T, config *Config, f func(t *testing.T, s *Server, r *darkRouter, conn *quic.Conn, client *http3.ClientConn)) {
+func simulated(t *testing.T, config *Config, f func(t *testing.T, s *Server, r *darkRouter, conn *quic.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		config.Listen, config.TLSDevDir, config.HTTP3 = []string{"10.0.0.1:443"}, t.TempDir()+"/ca", true
@@ -72,11 +73,12 @@ func simulated(t *testing.T, config *Config, f func(t *testing.T, s *Server, r *
 		packets := simnet.NewBlockingSimConn(simulatedClient, router)
 		transport := &quic.Transport{Conn: packets}
 		// It would bear more silence than the server.
-		conn, err := transport.Dial(t.Context(), simulatedServer, http3.ConfigureTLSConfig(trusting(t, s)), &quic.Config{MaxIdleTimeout: time.Hour})
+		conn, err := transport.Dial(t.Context(), simulatedServer, http3.ConfigureTLSConfig(trusting(t, s)),
+			&quic.Config{MaxIdleTimeout: time.Hour, EnableDatagrams: true, EnableStreamResetPartialDelivery: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		f(t, s, router, conn, new(http3.Transport).NewClientConn(conn))
+		f(t, s, router, conn)
 		conn.CloseWithError(0, "")
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)
@@ -111,8 +113,9 @@ func (l *quietListener) Addr() net.Addr {
 }
 
 // follow asks for an event stream, and waits for its beginning.
-func follow(t *testing.T, client http.RoundTripper) *http.Response {
+func follow(t *testing.T, conn *quic.Conn) *http.Response {
 	t.Helper()
+	client := new(http3.Transport).NewClientConn(conn)
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "https://localhost/topics/a?as=sse", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -129,30 +132,72 @@ func follow(t *testing.T, client http.RoundTripper) *http.Response {
 // silent for 60 s; one that says nothing, because there is nothing to say, is
 // not.
 func TestSilenceOverHTTP3(t *testing.T) {
-	simulated(t, &Config{Ping: 25 * time.Second}, func(t *testing.T, s *Server, r *darkRouter, conn *quic.Conn, client *http3.ClientConn) {
-		response := follow(t, client)
+	simulated(t, &Config{Ping: 25 * time.Second}, func(t *testing.T, s *Server, r *darkRouter, conn *quic.Conn) {
+		response := follow(t, conn)
 		go io.Copy(io.Discard, response.Body)
 		time.Sleep(time.Hour)
 		if n := s.hub.Stats().Subscribers; n != 1 {
 			t.Fatalf("after an hour, %d subscribers", n)
 		}
-		began := time.Now()
-		r.goDark()
-		<-conn.Context().Done() // the client notices that, too
-		for s.hub.Stats().Subscribers > 0 || s.connections.count() > 0 {
-			time.Sleep(time.Second)
+		wantNoticed(t, s, r, conn)
+	})
+}
+
+// wantNoticed has the network go dark, and waits until both ends have given up.
+func wantNoticed(t *testing.T, s *Server, r *darkRouter, conn *quic.Conn) {
+	t.Helper()
+	began := time.Now()
+	r.goDark()
+	<-conn.Context().Done() // the client notices that, too
+	for s.hub.Stats().Subscribers > 0 || s.connections.count() > 0 || s.view.Taken() > 0 {
+		time.Sleep(time.Second)
+	}
+	// Silence counts from the first packet that is not answered: the next
+	// heartbeat, or QUIC's own ping.
+	if took := time.Since(began); took < silentFor || took > silentFor+25*time.Second {
+		t.Errorf("noticed after %v", took)
+	}
+}
+
+// The same for a session of WebTransport.
+func TestSilentSession(t *testing.T) {
+	simulated(t, &Config{Ping: 25 * time.Second}, func(t *testing.T, s *Server, r *darkRouter, conn *quic.Conn) {
+		transport := new(webtransport.Transport)
+		defer transport.Close()
+		client, err := transport.NewClientConn(conn)
+		if err != nil {
+			t.Fatal(err)
 		}
-		// Silence counts from the first packet that is not answered: the next
-		// heartbeat, or QUIC's own ping.
-		if took := time.Since(began); took < silentFor || took > silentFor+25*time.Second {
-			t.Errorf("noticed after %v", took)
+		_, session, err := client.Dial(t.Context(), "https://localhost/topics/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := session.OpenStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(stream, "\n"); err != nil {
+			t.Fatal(err)
+		}
+		beats := make(chan int)
+		go func() {
+			heard, _ := io.ReadAll(stream) // until the connection is lost
+			beats <- bytes.Count(heard, []byte("$ping"))
+		}()
+		time.Sleep(time.Hour)
+		if n := s.view.Taken(); n != 1 {
+			t.Fatalf("after an hour, %d sessions", n)
+		}
+		wantNoticed(t, s, r, conn)
+		if n := <-beats; n != 1+60*60/25 {
+			t.Errorf("%d heartbeats", n)
 		}
 	})
 }
 
 // A connection without requests is closed like one of HTTP/1.1.
 func TestIdleOverHTTP3(t *testing.T) {
-	simulated(t, &Config{}, func(t *testing.T, s *Server, _ *darkRouter, conn *quic.Conn, client *http3.ClientConn) {
+	simulated(t, &Config{}, func(t *testing.T, s *Server, _ *darkRouter, conn *quic.Conn) {
 		began := time.Now()
 		<-conn.Context().Done()
 		if took := time.Since(began); took < idleTimeout || took > idleTimeout+time.Second {
@@ -171,8 +216,8 @@ func TestIdleOverHTTP3(t *testing.T) {
 
 // At the end of the server, connections are closed in order.
 func TestShutdownClosesHTTP3(t *testing.T) {
-	simulated(t, &Config{}, func(t *testing.T, s *Server, _ *darkRouter, conn *quic.Conn, client *http3.ClientConn) {
-		response := follow(t, client)
+	simulated(t, &Config{}, func(t *testing.T, s *Server, _ *darkRouter, conn *quic.Conn) {
+		response := follow(t, conn)
 		began := time.Now()
 		stopped := make(chan error)
 		go func() { stopped <- s.Shutdown(t.Context()) }()
@@ -254,9 +299,7 @@ func (p *quicPeer) wantStatus(what string, answer []byte, err error, status stri
 	}
 }
 
-const (
-	status200 = "\xd9" // :status 200, of the static table
-)
+const status200 = "\xd9" // :status 200, of the static table
 
 // Headers that are too large are refused, however small they are on the wire,
 // and the connection goes on (CVE-2025-64702, CVE-2026-40898).
