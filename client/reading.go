@@ -74,7 +74,7 @@ func (r *reading) take(ctx context.Context, e topic.Envelope) error {
 		if err != errFull {
 			return err
 		}
-		if err := r.feed.waitRoom(ctx); err != nil {
+		if err := r.feed.waitRoom(ctx, len(e.Data)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,10 @@ import (
 // mostShared is how many subscriptions a connection takes (PROTOCOL.md §11).
 const mostShared = 1000
 
+// slowFor is how long a loop that is slow may hold up those of other
+// subscriptions, before it is left out.
+const slowFor = 100 * time.Millisecond
+
 // A session is a connection that carries the subscriptions of a client, each
 // with one topic or pattern, of which no two match the same topics.
 type session struct {
@@ -101,7 +105,7 @@ func (s *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.receive(message); err != nil {
+		if err := s.receive(ctx, message); err != nil {
 			return err
 		}
 	}
@@ -244,7 +248,7 @@ func (s *session) check(then func()) {
 }
 
 // receive takes a message: an answer, an event or a signal.
-func (s *session) receive(message []byte) error {
+func (s *session) receive(ctx context.Context, message []byte) error {
 	if bytes.HasPrefix(message, []byte(`{"op":`)) {
 		var a answer
 		if err := json.Unmarshal(message, &a); err != nil {
@@ -271,15 +275,15 @@ func (s *session) receive(message []byte) error {
 		s.mu.Lock()
 		to := s.entries[topicIn(e.Data)]
 		s.mu.Unlock()
-		s.give(to, e)
+		s.give(ctx, to, e)
 	case topic.TypeEnd:
-		s.give(s.find(topicIn(e.Data)), e)
+		s.give(ctx, s.find(topicIn(e.Data)), e)
 	default:
 		if e.Topic == "" {
 			s.forAll(e) // §6.1: "MUST ignore signals that they do not know, but keep their id"
 			break
 		}
-		s.give(s.find(e.Topic), e)
+		s.give(ctx, s.find(e.Topic), e)
 	}
 	return nil
 }
@@ -309,18 +313,41 @@ func (s *session) forAll(e topic.Envelope) {
 	}
 }
 
-// give brings an event to its subscription. One that is slow is left out
-// until there is room for it again; the server keeps its place.
-func (s *session) give(to *entry, e topic.Envelope) {
+// give brings an event to its subscription. One that is slow holds up the
+// others for a moment at most; then it is left out until there is room for it
+// again, and the server keeps its place.
+func (s *session) give(ctx context.Context, to *entry, e topic.Envelope) {
 	if to == nil {
 		return
 	}
-	switch to.feed.take(e, false) {
-	case errFull:
-		s.unsubscribe(to.s)
-		to.feed.park(func() { s.link.attach(to.s) })
-	case errOver:
-		s.forget(to)
+	for {
+		switch to.feed.take(e, false) {
+		case errFull:
+			if s.waitRoom(ctx, to, len(e.Data)) {
+				continue
+			}
+			s.unsubscribe(to.s)
+			to.feed.park(func() { s.link.attach(to.s) })
+		case errOver:
+			s.forget(to)
+		}
+		return
+	}
+}
+
+// waitRoom waits for a subscription that is slow, and reports whether to try
+// again: it does so as long as it is the only one.
+func (s *session) waitRoom(ctx context.Context, slow *entry, more int) bool {
+	for {
+		waiting, cancel := context.WithTimeoutCause(ctx, slowFor, errFull)
+		err := slow.feed.waitRoom(waiting, more)
+		cancel()
+		s.mu.Lock()
+		alone := len(s.entries) == 1
+		s.mu.Unlock()
+		if err != errFull || !alone {
+			return err == nil
+		}
 	}
 }
 

@@ -212,11 +212,11 @@ func (f *feed) place() (cursor string, placed bool) {
 	return f.s.cursor, f.s.placed
 }
 
-// waitRoom waits until take may succeed.
-func (f *feed) waitRoom(ctx context.Context) error {
+// waitRoom waits until take may succeed with so many bytes.
+func (f *feed) waitRoom(ctx context.Context, more int) error {
 	s := f.s
 	s.mu.Lock()
-	if !s.crowded() {
+	if !s.full(more) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -241,7 +241,7 @@ func (f *feed) park(resume func()) {
 	s := f.s
 	s.mu.Lock()
 	s.parked = true
-	waiting := s.crowded() && s.feed == nil
+	waiting := len(s.queue) > 0 && s.feed == nil
 	if waiting {
 		s.resume = resume
 	}
@@ -255,7 +255,7 @@ func (s *subscription) full(more int) bool {
 	return len(s.queue) >= queueEvents || s.bytes > 0 && s.bytes+more > queueBytes
 }
 
-// crowded reports whether a feed that was full is to wait on.
+// crowded reports whether who waits for room is to wait on.
 func (s *subscription) crowded() bool {
 	return len(s.queue) > queueEvents/2 || s.bytes > queueBytes/2
 }
