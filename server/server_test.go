@@ -46,7 +46,7 @@ func TestPaths(t *testing.T) {
 	}{
 		{"GET /healthz HTTP/1.1\n", 200, "text/plain; charset=utf-8", "ok\n"},
 		{"GET / HTTP/1.1\nAccept: text/html\n", 200, "text/html; charset=utf-8", "<html"},
-		{"GET / HTTP/1.1\n", 200, "application/json", `"topics":[]`},
+		{"GET / HTTP/1.1\n", 200, "text/plain; charset=utf-8", "Duplex is running at "},
 		{"GET /topics HTTP/1.1\n", 200, "application/json", `"topics":[]`},
 		{"GET /topics/a HTTP/1.1\n", 200, "application/json", `"events":[]`},
 		{"GET /nothing HTTP/1.1\n", 404, "application/problem+json", `"urn:duplex:problem:not-found"`},
