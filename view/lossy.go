@@ -148,6 +148,7 @@ func (l *lossy) Send(b topic.Batch) bool {
 
 // send sends what waits.
 func (l *lossy) send() {
+	defer l.session.survive()
 	for p := range l.waiting {
 		if l.session.conn.SendDatagram(p) == nil {
 			l.session.sent.Add(int64(len(p)))
@@ -157,6 +158,7 @@ func (l *lossy) send() {
 
 // hear carries out what the client says by datagrams.
 func (l *lossy) hear() {
+	defer l.session.survive()
 	o := ops{client: l.session}
 	for {
 		p, err := l.session.conn.ReceiveDatagram()

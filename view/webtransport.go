@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -132,8 +133,17 @@ func (s *webTransport) serve(rd *reading, start topic.Start) {
 	defer s.lossy.stop()
 	parts.Go(s.write)      // Ends when there is nothing more to write, or with the session. Joined here.
 	parts.Go(s.lossy.hear) // Ends with the session. Joined here.
+	defer s.survive()      // before what waits for the session's end
 	<-greeted
 	s.read()
+}
+
+// survive ends the session if what defers it panics.
+func (s *webTransport) survive() {
+	if v := recover(); v != nil {
+		logPanic(s.handler.opts.Logger, v, debug.Stack())
+		s.close(closing{websocket.CloseInternalError, "internal"})
+	}
 }
 
 // read carries out what the client says, line by line, until its side ends.
@@ -180,6 +190,7 @@ func (s *webTransport) readLines() error {
 
 // write writes what is left for it.
 func (s *webTransport) write() {
+	defer s.survive()
 	out := pieceWriter{func(p []byte) error {
 		if err := s.stream.SetWriteDeadline(time.Now().Add(s.handler.opts.WriteTimeout)); err != nil {
 			return err

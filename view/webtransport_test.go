@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -69,6 +70,9 @@ func (f *fakeSession) SendDatagram(p []byte) error {
 func (f *fakeSession) ReceiveDatagram() ([]byte, error) {
 	select {
 	case p := <-f.in:
+		if p == nil {
+			panic("hear")
+		}
 		return p, nil
 	case <-f.over:
 		return nil, errSessionOver
@@ -93,6 +97,9 @@ type fakeStream struct {
 
 func (s *fakeStream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
+	if n == 1 && p[0] == 1 {
+		panic("read")
+	}
 	if err == nil && n == 1 && p[0] == 0 {
 		return 0, io.EOF
 	}
@@ -327,6 +334,38 @@ func TestWebTransportClose(t *testing.T) {
 		})
 	})
 }
+
+// A panic costs one session, whichever of its goroutines it is on.
+func TestWebTransportPanics(t *testing.T) {
+	for name, fail := range map[string]func(*testing.T, *fakeSession){
+		"read":  func(t *testing.T, f *fakeSession) { f.say(t, "\x01") },
+		"hear":  func(_ *testing.T, f *fakeSession) { f.in <- nil },
+		"write": func(*testing.T, *fakeSession) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log strings.Builder
+			opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			bubble(t, opts, nil, func(t *testing.T, s *site) {
+				f := s.connectTo("/topics")
+				if name == "write" {
+					f.ours = &broken{f.ours}
+				}
+				close(f.opened)
+				synctest.Wait()
+				fail(t, f)
+				f.wantClose(t, 1011, "internal")
+				if !strings.Contains(log.String(), "panic") || s.Taken() != 0 || s.hub.Stats().Subscribers != 0 {
+					t.Errorf("%s; %d connections, %d subscribers", log.String(), s.Taken(), s.hub.Stats().Subscribers)
+				}
+			})
+		})
+	}
+}
+
+// A broken connection panics when it is written to.
+type broken struct{ net.Conn }
+
+func (*broken) Write([]byte) (int, error) { panic("write") }
 
 // An unmoved connection takes no byte.
 type unmoved struct {
