@@ -167,6 +167,10 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 }
 
+// untilAnswered is for what is answered also to who has closed his side, which ends
+// the request's context: he may still read. It takes a bounded time.
+var untilAnswered = context.Background()
+
 // problem is problemOf for what went wrong in a request; what is nobody's
 // fault but ours is logged.
 func (h *Handler) problem(r *http.Request, err error) *Problem {

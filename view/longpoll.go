@@ -23,7 +23,7 @@ const parkAfter = time.Second
 
 // longpoll holds the request until its page has something (PROTOCOL.md §5.6).
 func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	ctx := r.Context()
+	ctx := untilAnswered
 	start, err := h.start(ctx, rd.patterns, rd.lastEventID, rd.after)
 	if err != nil {
 		return h.problem(r, err)
@@ -43,7 +43,7 @@ func (h *Handler) longpoll(w http.ResponseWriter, r *http.Request, rd *reading) 
 			visit = nil // the link ends it
 			return nil
 		}
-		if ctx.Err() != nil {
+		if r.Context().Err() != nil {
 			break // who has closed his side may still read: he gets the empty page
 		}
 		held = woken.held

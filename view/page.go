@@ -32,7 +32,7 @@ func (p *page) empty() bool { return len(p.events) == 0 && p.gap == nil && !p.en
 
 // poll answers with a page at once (PROTOCOL.md §5.5).
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	p, err := h.page(r.Context(), rd)
+	p, err := h.page(untilAnswered, rd)
 	if err != nil {
 		return h.problem(r, err)
 	}
@@ -47,7 +47,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request, rd *reading) *Pro
 
 // head answers with the newest id as ETag (PROTOCOL.md §5.14).
 func (h *Handler) head(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	p, err := h.headPage(r.Context(), rd)
+	p, err := h.headPage(untilAnswered, rd)
 	if err != nil {
 		return h.problem(r, err)
 	}

@@ -29,7 +29,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request, t target) *Pro
 	if problem != nil {
 		return problem
 	}
-	first, err := h.hub.Publish(r.Context(), name, drafts, p.keyOf(drafts))
+	first, err := h.hub.Publish(untilAnswered, name, drafts, p.keyOf(drafts))
 	if err != nil {
 		return h.problem(r, err)
 	}
@@ -52,7 +52,7 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request, t target) *Problem
 	if problem != nil {
 		return problem
 	}
-	_, err := h.hub.Publish(r.Context(), name, []topic.Draft{topic.EndDraft()}, topic.Key{})
+	_, err := h.hub.Publish(untilAnswered, name, []topic.Draft{topic.EndDraft()}, topic.Key{})
 	if err != nil && !errors.Is(err, topic.ErrEnded) {
 		return h.problem(r, err)
 	}
