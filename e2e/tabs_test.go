@@ -50,7 +50,7 @@ func (p *tab) listen(topics, options string) {
 // Tabs of a browser share one connection, and each is given every event once,
 // whoever comes and goes.
 func TestTabsShareConnection(t *testing.T) {
-	for transport, count := range map[string]int{"websocket": 20, "sse": 8} { // a browser has six connections for a server
+	for transport, count := range map[string]int{"websocket": 20, "sse": 4} { // a browser has six connections for a server
 		t.Run(transport, func(t *testing.T) {
 			s := serve(t)
 			s.publish(t, "a", "", "text/plain", "first")
@@ -156,6 +156,34 @@ func TestTabsHungLeader(t *testing.T) {
 	for _, p := range []*tab{first, second} {
 		p.until(`heard.length === 3`)
 		check(p, `heard.join()`, "one,two,three")
+	}
+	until(t, "one subscription", func() bool { return s.subscribers(t, "a") == 1 })
+}
+
+// A page that the browser puts aside while its user looks at another one gives up
+// the connection, and has missed nothing when its user comes back.
+func TestTabsBackForward(t *testing.T) {
+	s := serve(t)
+	const kept = "/client.d.ts" // which the browser may keep, with its script
+	first := newTab(t, s.url+kept)
+	first.client(`{ shared: true }`)
+	first.listen("a", `{}`)
+	second := first.sibling(s.url + kept)
+	second.client(`{ shared: true }`)
+	second.listen("a", `{}`)
+	s.publish(t, "a", "", "text/plain", "one")
+	first.until(`heard.length === 1`)
+	perform(first, "leave", chromedp.Navigate(s.url+"/client.js"))
+	s.publish(t, "a", "", "text/plain", "two")
+	second.until(`heard.join() === "one,two"`)
+	first.run(`setTimeout(() => history.back())`)
+	until(t, "the page as it was", func() bool { // a page that was kept does not load
+		back, err := chromedp.Run(first.ctx, chromedp.Evaluate[bool](`window.heard?.join() === "one,two"`))
+		return err == nil && back
+	})
+	s.publish(t, "a", "", "text/plain", "three")
+	for _, p := range []*tab{first, second} {
+		p.until(`heard.join() === "one,two,three"`)
 	}
 	until(t, "one subscription", func() bool { return s.subscribers(t, "a") == 1 })
 }
