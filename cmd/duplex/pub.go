@@ -19,7 +19,7 @@ import (
 type serverFlag struct {
 	Server string   `default:"http://127.0.0.1:8080" placeholder:"URL" help:"The server (default http://127.0.0.1:8080)."`
 	Header []string `short:"H" sep:"none" placeholder:"'NAME: VALUE'" help:"Header field to send with every request; repeatable."`
-	HTTP3  bool     `name:"http3" help:"Talk to the server over HTTP/3, and over nothing else. It has to be an https URL."`
+	HTTP3  bool     `name:"http3" env:"-" help:"Talk to the server over HTTP/3, and over nothing else. It has to be an https URL."`
 }
 
 // client makes the client, with the header of the flags.

@@ -162,7 +162,7 @@ type dialFlags struct {
 	Origin      string   `placeholder:"ORIGIN" help:"Origin to pretend, as https://example.com."`
 	Compress    bool     `help:"Offer to compress messages (permessage-deflate)."`
 	Location    bool     `short:"L" help:"Follow redirects."`
-	HTTP3       bool     `name:"http3" help:"Connect over HTTP/3 (RFC 9220), and over nothing else. For wss, which is the default then."`
+	HTTP3       bool     `name:"http3" env:"-" help:"Connect over HTTP/3 (RFC 9220), and over nothing else. For wss, which is the default then."`
 
 	Proxy   string `xor:"proxy" placeholder:"URL" help:"Proxy: http://, https:// or socks5://[USER:PASSWORD@]HOST:PORT. Without it HTTP_PROXY, HTTPS_PROXY and NO_PROXY are obeyed."`
 	NoProxy bool   `xor:"proxy" help:"Use no proxy, whatever the environment says."`
