@@ -88,30 +88,36 @@ type link struct {
 	in   *bufio.Reader // what HTTP is read from
 	read int           // bytes so far
 
-	until  time.Time     // its life
-	tick   time.Duration // a read that takes longer gives errTick; 0 is none
-	halved bool          // this side is closed
-	cause  error         // the last one of a read but errTick
+	until   time.Time     // its life
+	tick    time.Duration // a read that takes longer gives errTick; 0 is none
+	halved  bool          // this side is closed
+	proxied bool          // it is to the gateway
+	cause   error         // the last one of a read but errTick
 }
 
 // dial connects. The error is good if the server is stopping.
 func (x *torture) dial(rng *rand.Rand, m mood) (*link, error) {
+	return x.dialTo(x.address, rng, m)
+}
+
+// dialTo connects to the server, or to the gateway before it.
+func (x *torture) dialTo(address string, rng *rand.Rand, m mood) (*link, error) {
 	d := net.Dialer{Deadline: x.deadline}
 	if m.buffer > 0 && smallReceiver != nil {
 		d.Control = func(_, _ string, c syscall.RawConn) error { return smallReceiver(c, m.buffer) }
 	}
-	conn, err := d.Dial("tcp", x.address)
+	conn, err := d.Dial("tcp", address)
 	if err != nil {
 		if !x.stopping.Load() {
 			x.errorf("dial: %v", err)
 		}
 		return nil, err
 	}
-	l := &link{TCPConn: conn.(*net.TCPConn), stream: conn, x: x, rng: rng}
+	l := &link{TCPConn: conn.(*net.TCPConn), stream: conn, x: x, rng: rng, proxied: address != x.address}
 	if err := l.SetDeadline(x.deadline); err != nil {
 		x.errorf("%v", err)
 	}
-	if x.secure {
+	if x.secure && address == x.address {
 		secured := tls.Client(conn, x.tls)
 		if err := secured.Handshake(); err != nil {
 			if !x.stopping.Load() {

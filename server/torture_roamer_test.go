@@ -119,7 +119,8 @@ func (r *roamer) leg(m mood) {
 		}
 	}
 	l := r.link
-	if r.link = nil; l != nil && r.rng.IntN(8) == 0 {
+	proxied := r.x.gateway != nil && q.as != asRaw && q.as != asOps && !q.old && r.rng.IntN(2) == 0
+	if r.link = nil; l != nil && (r.rng.IntN(8) == 0 || l.proxied != proxied) {
 		l.close()
 		l = nil
 	}
@@ -127,7 +128,12 @@ func (r *roamer) leg(m mood) {
 		l.feel(m)
 	} else {
 		var err error
-		if l, err = r.x.dial(r.rng, m); err != nil {
+		address := r.x.address
+		if proxied {
+			address = r.x.gateway.address
+			r.x.count("HTTP/2")
+		}
+		if l, err = r.x.dialTo(address, r.rng, m); err != nil {
 			r.told = true
 			return
 		}
@@ -144,7 +150,7 @@ func (r *roamer) leg(m mood) {
 	first := q.bytes
 	var behind *roamer
 	var next *request
-	if q.as == asLongpoll && !q.old && !m.isCalm() && r.rng.IntN(3) == 0 {
+	if q.as == asLongpoll && !q.old && !m.isCalm() && !proxied && r.rng.IntN(3) == 0 {
 		// Pipelined, it asks from the same cursor: so its answer is for another one.
 		behind = r.another("pipelined by")
 		next = behind.request(all[r.rng.IntN(len(all))], false)

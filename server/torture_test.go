@@ -35,8 +35,9 @@ var (
 // given what PROTOCOL.md promises: the events of each subscription in order,
 // once and intact, none missing but those that a gap named. A seed decides what
 // everybody wants, and the kernel and the scheduler when: a failure may take
-// some repetitions. Every other round keeps all events, so that there is no gap. One in three has the log on the disk, one
-// in three is over TLS, and in every other one some topics are batched.
+// some repetitions. Every other round keeps all events, so that there is no gap.
+// One in three has the log on the disk, one in three is over TLS, and by HTTP/2, too,
+// and in every other one some topics are batched.
 func TestTorture(t *testing.T) {
 	authority = filepath.Join(t.TempDir(), "ca")
 	newTorture(t, 0, make(map[string]int)).warmUp()
@@ -114,6 +115,7 @@ type torture struct {
 	server   *server.Server
 	address  string
 	tls      *tls.Config // of clients, if it is secure
+	gateway  *gateway    // then
 	epoch    uint64
 	witness  *witness
 	deadline time.Time
@@ -291,6 +293,7 @@ func (x *torture) start() {
 	x.server, x.address = s, s.Addrs()[0].String()
 	if x.secure {
 		x.trust()
+		x.gateway = x.newGateway()
 	}
 	x.epoch = s.Hub().Log().End().Epoch
 	x.witness = x.newWitness()
@@ -340,6 +343,9 @@ func (x *torture) stop() {
 	defer cancel()
 	if err := x.server.Shutdown(ctx); err != nil {
 		x.Errorf("seed %d: shutdown: %v", x.seed, err)
+	}
+	if x.gateway != nil {
+		x.gateway.close()
 	}
 }
 
