@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
@@ -96,6 +97,7 @@ type Client struct {
 	dial websocket.DialOptions // of WebSockets, but for the header
 
 	keeper keeper
+	links  atomic.Int64 // that were opened
 	outbox outbox
 
 	ctx     context.Context // of everything that the client has begun, until Close

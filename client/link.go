@@ -24,6 +24,7 @@ const (
 type link struct {
 	c         *Client
 	transport Transport
+	number    int64 // of the links of this client
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	session   *session // nil if the transport has none, or nobody could share it
@@ -47,7 +48,7 @@ func (c *Client) open(ctx context.Context, t Transport, lead *subscription) (*li
 }
 
 func (c *Client) openOnce(ctx context.Context, t Transport, lead *subscription) (*link, error) {
-	l := &link{c: c, transport: t, proceed: make(chan struct{}), readings: make(map[*subscription]context.CancelFunc)}
+	l := &link{c: c, transport: t, number: c.links.Add(1), proceed: make(chan struct{}), readings: make(map[*subscription]context.CancelFunc)}
 	l.ctx, l.cancel = context.WithCancelCause(c.ctx)
 	began := time.Now()
 	err := l.open(ctx, lead)
@@ -147,7 +148,7 @@ func (l *link) detach(s *subscription) {
 
 // promote is what follows a first signal.
 func (l *link) promote(r *reading, place string) error {
-	err := r.feed.promote(place)
+	err := r.feed.promote(l.number, place)
 	if err == nil {
 		l.placed(r.s)
 	}

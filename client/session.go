@@ -208,7 +208,7 @@ func (s *session) subscribed(e *entry, a answer) {
 	case a.Op == "error":
 		s.forget(e)
 		s.link.lost(e.s, a.problem(), 0)
-	case e.feed.promote(a.ID) == nil:
+	case e.feed.promote(s.link.number, a.ID) == nil:
 		s.link.placed(e.s)
 	}
 }

@@ -340,7 +340,7 @@ func TestGapOfOneOfSeveralTopics(t *testing.T) {
 			t.Fatal(err)
 		}
 		f, _ := s.begin()
-		if err := f.promote(""); err != nil {
+		if err := f.promote(1, ""); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.take(topic.Envelope{ID: "x-9", Type: topic.TypeGap}, passesOthers); err != nil || s.cursor != want {

@@ -43,6 +43,7 @@ type subscription struct {
 	cursor   string     // where to go on
 	placed   bool       // the cursor is one of the server, neither Earliest nor Now
 	feed     *feed      // that counts; nil if there is none
+	link     int64      // the number of the newest link that a feed was of
 	pending  map[*feed]struct{}
 	queue    []queued
 	bytes    int           // of queue
@@ -101,15 +102,17 @@ func (s *subscription) begin() (f *feed, after string) {
 }
 
 // promote makes the feed count, and drops the one before. The place is where
-// it has begun, if it knows; it must have called begin before.
-func (f *feed) promote(place string) error {
+// it has begun, if it knows. A feed of an older link than that of the one before
+// comes too late: it has connected again while it was taken over.
+func (f *feed) promote(link int64, place string) error {
 	s := f.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.pending[f]; !ok || s.finished {
+	if _, ok := s.pending[f]; !ok || s.finished || link < s.link {
 		return errStale
 	}
 	delete(s.pending, f)
+	s.link = link
 	switch {
 	case s.feed != nil:
 		close(s.feed.dropped)

@@ -17,7 +17,7 @@ func promoted(t *testing.T, after string) (*subscription, *feed) {
 		t.Fatal(err)
 	}
 	f, _ := s.begin()
-	if err := f.promote(""); err != nil {
+	if err := f.promote(1, ""); err != nil {
 		t.Fatal(err)
 	}
 	return s, f
@@ -88,10 +88,14 @@ func TestTakeOver(t *testing.T) {
 	take(old, "e-2", nil)
 	take(old, "e-3", nil)
 	take(next, "e-2", errStale) // it has not been promoted
-	if err := next.promote("e-1"); err != nil {
+	if err := next.promote(2, "e-1"); err != nil {
 		t.Fatal(err)
 	}
 	take(old, "e-4", errStale)
+	late, _ := s.begin()
+	if err := late.promote(1, ""); err != errStale {
+		t.Errorf("a feed of the old link took over from the new one: %v", err)
+	}
 	take(next, "e-2", nil) // discarded
 	if err := next.take(topic.Envelope{ID: "e-2", Type: topic.TypePing}, false); err != nil || s.cursor != "e-3" {
 		t.Errorf("a signal from before moved the cursor to %s (%v)", s.cursor, err)
@@ -124,7 +128,7 @@ func TestTakeOverGivesUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := next.promote(""); err != errStale {
+	if err := next.promote(2, ""); err != errStale {
 		t.Errorf("promoted: %v", err)
 	}
 	if err := next.waitRoom(context.Background(), queueBytes*2); err != nil && err != errStale {
