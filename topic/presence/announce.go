@@ -103,7 +103,7 @@ func (r *Recorder) takeDue(now time.Time) (due []*attendance) {
 			r.tidyTopic(t)
 		}
 	}
-	if now.Before(r.retry) {
+	if now.Before(r.retry) || !r.nodes.self.gone.IsZero() { // who is gone tells nothing: attend makes it another node first
 		return nil
 	}
 	due, r.due = r.due, nil
