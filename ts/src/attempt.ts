@@ -28,9 +28,12 @@ export class Attempt implements Receiver {
   readonly names: Set<string>;
   /**
    * What others have given to readers since this one's cursor; undefined once this one is past
-   * all that (PROTOCOL.md §15.5).
+   * all that (PROTOCOL.md §15.5): with the first event that they have not given, although they brought
+   * its topic.
    */
   given: Set<string> | undefined;
+  /** What those others bring. */
+  readonly beside: Set<string>;
   /** When its first signal came, by the clock that nobody sets; 0: not yet. */
   worked = 0;
   stream!: Stream;
@@ -44,11 +47,12 @@ export class Attempt implements Receiver {
   #due = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(owner: Owner, transport: Transport, open: Open, names: Iterable<string>, alone: boolean) {
+  constructor(owner: Owner, transport: Transport, open: Open, names: Set<string>, alone: boolean, beside: Set<string> = names) {
     this.#owner = owner;
     this.transport = transport;
     this.#open = open;
-    this.names = new Set(names);
+    this.names = names;
+    this.beside = beside;
     this.given = alone ? undefined : new Set();
     this.#begin();
   }
@@ -61,7 +65,7 @@ export class Attempt implements Receiver {
 
   /** Others have given this event. */
   gave(id: string): void {
-    if (this.given?.add(id).size! > mostGiven && !this.worked) {
+    if ((this.given ??= new Set()).add(id).size > mostGiven && !this.worked) {
       this.stream.close();
       this.#begin();
     }
@@ -118,7 +122,7 @@ export class Attempt implements Receiver {
     this.stream.ping?.();
     this.#due = asked + patience;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => (this.#heard < asked ? this.lost(new DuplexError("cut", "no answer to a check")) : this.#look()), patience);
+    this.#timer = setTimeout(() => (this.#heard < asked ? this.lost(new DuplexError("cut", "no answer")) : this.#look()), patience);
   }
 
   answered(ms: number): void {

@@ -148,16 +148,17 @@ export class Direct implements Connection, Owner, Shared {
     if (this.cursor === "now") this.cursor = event.id;
     if (this.#candidates.get(a.transport) === a) this.#choice?.works(a.transport);
     if (a !== this.#current && this.#candidates.get(a.transport) !== a) return; // a better one was there
-    if (event.event === "$ping") return this.#ping(a, event.id);
     if (event.event === "$gap") return this.#gap(a, event);
+    const topic: string = event.event === "$end" ? event.data.topic : event.topic;
+    if (!topic) return this.#ping(a, event.id); // or another signal, which has a cursor, too
     if (a.given) {
       if (a.given.delete(event.id)) return;
-      a.given = undefined;
+      if (matches(a.beside, topic)) a.given = undefined;
     }
-    this.cursor = event.id;
+    if (!a.given) this.cursor = event.id;
     for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.gave(event.id);
     if (event.event === "$end") return this.#end(event);
-    if (event.topic) for (const reader of this.#readers) reader.event(event);
+    for (const reader of this.#readers) reader.event(event);
   }
 
   #ping(a: Attempt, id: string): void {
@@ -228,7 +229,7 @@ export class Direct implements Connection, Owner, Shared {
     const choice = choose(
       transports,
       {
-        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t]!, this.#wanted(), transports.length === 1 && !this.#current)),
+        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t]!, this.#wanted(), transports.length === 1 && !this.#current, this.#current?.names)),
         drop: (t) => {
           const a = this.#candidates.get(t);
           if (!a) return; // it is the one that failed
@@ -265,6 +266,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#current = a;
     old?.close();
     if (!a.given?.size) a.given = undefined;
+    this.#left(old);
     this.#reached = true;
     if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
@@ -273,6 +275,11 @@ export class Direct implements Connection, Owner, Shared {
     this.#schedule();
     this.#update(0);
     this.#opened();
+  }
+
+  /** Its readers have not all come equally far, if it was not past what others have given. */
+  #left(a?: Attempt): void {
+    if (a?.given) for (const reader of this.#readers) reader.desync();
   }
 
   /** Of what browsers have fetched from the server; they do not say it of a WebSocket. */
@@ -308,7 +315,6 @@ export class Direct implements Connection, Owner, Shared {
 
   lost(a: Attempt, error: DuplexError): void {
     if (error.code === "end") return this.#ended(a);
-    if (error.status) this.#reached = true;
     this.#note(a.transport, error.message);
     if (a === this.#current) return this.#lostCurrent(a, error);
     if (this.#candidates.get(a.transport) !== a) return;
@@ -320,6 +326,7 @@ export class Direct implements Connection, Owner, Shared {
 
   #lostCurrent(a: Attempt, error: DuplexError): void {
     this.#current = undefined;
+    this.#left(a);
     for (const reader of this.#readers) reader.lost();
     if (now() - a.worked > lasting) this.#backoff.reset();
     this.#abandon();
@@ -382,7 +389,7 @@ export class Direct implements Connection, Owner, Shared {
     if (current.stream.ping) return current.check();
     this.#takeOver([current.transport]);
     setTimeout(() => {
-      if (this.#current === current) current.lost(new DuplexError("cut", "no answer to a check"));
+      if (this.#current === current) current.lost(new DuplexError("cut", "no answer"));
     }, patience);
   }
 
@@ -398,8 +405,13 @@ export class Direct implements Connection, Owner, Shared {
     if (state === "waiting" || state === "connecting") throw new DuplexError("unreachable", "not connected");
     if (this.pipelines(publication)) return this.#current!.stream.publish!(publication);
     try {
-      // Who does not know that the server can be reached asks so that nothing is sent in vain.
-      if (!this.#reached) await this.#reach();
+      // Who does not know that the server can be reached asks first, so that nothing is sent in vain.
+      if (!this.#reached) {
+        await this.http.request(this.http.url([]), { method: "HEAD", signal: AbortSignal.timeout(publishWithin) }).catch((e) => {
+          if (!e.status) throw new DuplexError("unreachable", e.message);
+        });
+      }
+      this.#reached = true;
       const response = await this.http.request(this.http.url([topic], { event }), {
         method: "POST",
         headers: { "Content-Type": media!, "Idempotency-Key": key },
@@ -414,14 +426,6 @@ export class Direct implements Connection, Owner, Shared {
     }
   }
 
-  async #reach(): Promise<void> {
-    try {
-      await this.http.request(this.http.url([]), { method: "HEAD", signal: AbortSignal.timeout(publishWithin) });
-    } catch (e) {
-      const error = failure(e);
-      if (!error.status) throw new DuplexError("unreachable", error.message);
-    }
-  }
 
   // The end.
 

@@ -31,5 +31,5 @@ export function matches(names: Iterable<string>, topic: string): boolean {
 
 /** Refuses what would become another URL. The rest is the server's to judge. */
 export function checkName(name: string): void {
-  if (typeof name !== "string" || name.split("/").some((segment) => !segment || segment === "." || segment === "..")) throw new TypeError(`${JSON.stringify(name)} is neither a topic nor a pattern`);
+  if (typeof name !== "string" || name.split("/").some((segment) => !segment || segment === "." || segment === "..")) throw new TypeError(`no topic or pattern: ${name}`);
 }
