@@ -52,7 +52,7 @@ export class Attempt implements Receiver {
     this.transport = transport;
     this.#open = open;
     this.names = names;
-    this.beside = beside;
+    this.beside = new Set(beside); // either may change
     this.given = alone ? undefined : new Set();
     this.#begin();
   }
@@ -113,7 +113,7 @@ export class Attempt implements Receiver {
     if (left > 0) return this.#watch(left);
     // What came while the page slept may still have to be read.
     if (time - this.#due > late) return this.check();
-    this.lost(new DuplexError("silent", "silent for too long"));
+    this.lost(new DuplexError("silent", "silent"));
   }
 
   /** Gives it 2 s to show that it works. */

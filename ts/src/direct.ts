@@ -25,7 +25,7 @@ const lasting = 5000;
 const patience = 2000;
 /** How long names that nobody wants any more may still be subscribed. */
 const linger = 500;
-const noSign = "no sign of life in time";
+const noSign = "no sign of life";
 /** Milliseconds that a publish may take. */
 const publishWithin = 30_000;
 
@@ -151,14 +151,15 @@ export class Direct implements Connection, Owner, Shared {
     if (event.event === "$gap") return this.#gap(a, event);
     const topic: string = event.event === "$end" ? event.data.topic : event.topic;
     if (!topic) return this.#ping(a, event.id); // or another signal, which has a cursor, too
-    if (a.given) {
-      if (a.given.delete(event.id)) return;
+    const known = a.given?.delete(event.id);
+    if (!known) {
       if (matches(a.beside, topic)) a.given = undefined;
+      if (!a.given) this.cursor = event.id;
+      for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.gave(event.id);
+      if (event.event === "$end") return this.#end(event);
     }
-    if (!a.given) this.cursor = event.id;
-    for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.gave(event.id);
-    if (event.event === "$end") return this.#end(event);
-    for (const reader of this.#readers) reader.event(event);
+    // Who is not synced looks for the place of the present stream, so it has to see all of that.
+    for (const reader of this.#readers) if (reader.synced ? !known && !a.given : a === this.#current) reader.event(event);
   }
 
   #ping(a: Attempt, id: string): void {
@@ -199,7 +200,7 @@ export class Direct implements Connection, Owner, Shared {
 
   use(transports: readonly Transport[]): void {
     this.#transports = transports.filter((t) => opens[t] && (t !== "websocket" || this.http.WebSocket));
-    if (!this.#transports.length) throw new TypeError("no such transport here");
+    if (!this.#transports.length) throw new TypeError("no transport");
     const { transport } = this.#current ?? {};
     if (transport && transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
     else if (!this.#current && this.#begun) this.#connect();
@@ -266,7 +267,9 @@ export class Direct implements Connection, Owner, Shared {
     this.#current = a;
     old?.close();
     if (!a.given?.size) a.given = undefined;
-    this.#left(old);
+    // Whose topics the old one did not bring from the start, or who was given more by one than by
+    // the other, looks for its place anew.
+    for (const reader of this.#readers) if (old?.given || !reader.names.every((name) => a.beside.has(name))) reader.desync();
     this.#reached = true;
     if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
@@ -275,11 +278,6 @@ export class Direct implements Connection, Owner, Shared {
     this.#schedule();
     this.#update(0);
     this.#opened();
-  }
-
-  /** Its readers have not all come equally far, if it was not past what others have given. */
-  #left(a?: Attempt): void {
-    if (a?.given) for (const reader of this.#readers) reader.desync();
   }
 
   /** Of what browsers have fetched from the server; they do not say it of a WebSocket. */
@@ -326,8 +324,10 @@ export class Direct implements Connection, Owner, Shared {
 
   #lostCurrent(a: Attempt, error: DuplexError): void {
     this.#current = undefined;
-    this.#left(a);
-    for (const reader of this.#readers) reader.lost();
+    for (const reader of this.#readers) {
+      if (a.given) reader.desync(); // it was not past what others have given
+      reader.lost();
+    }
     if (now() - a.worked > lasting) this.#backoff.reset();
     this.#abandon();
     this.#errors = [error];

@@ -64,7 +64,7 @@ export class Reader implements Feed {
   /** The stream works, again: a reader that is synced has its place. */
   opened(): void {
     if (this.synced) this.#place();
-    else if (this.#shared.carries(this.names)) this.catchUp();
+    else this.desync();
   }
 
   /** The stream is gone. */
@@ -75,6 +75,7 @@ export class Reader implements Feed {
   #place(): void {
     if (this.#placed) return;
     this.#placed = true;
+    if (this.cursor === "now") this.moved(this.#shared.cursor);
     this.sink.placed();
   }
 

@@ -37,14 +37,14 @@ function read(
   const run = async () => {
     const response = await http.read(names, query, signal);
     if (response.status === 204) throw new DuplexError("end", "the topic has ended", 204);
-    if (!response.body) throw new DuplexError("unsupported", "fetch reads no streams here");
+    if (!response.body) throw new DuplexError("unsupported", "fetch reads no streams");
     const reader = response.body.getReader();
     const text = new TextDecoder();
     let rest = "";
     for (;;) {
       const { done, value } = await reader.read();
       if (signal.aborted) return;
-      if (done) throw new DuplexError("cut", "the stream ended", 0, retry);
+      if (done) throw new DuplexError("cut", "ended", 0, retry);
       to.heard();
       const lines = (rest + text.decode(value, { stream: true })).split("\n");
       rest = lines.pop()!; // what the connection's end cuts off does not count

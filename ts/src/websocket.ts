@@ -56,7 +56,7 @@ export function websocket(http: Http, names: readonly string[], after: string, t
     socket = new http.WebSocket!(url, token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
     socket.onopen = () => {
       if (socket!.protocol === "duplex.v1") ping();
-      else socket!.close(), lost(new DuplexError("no-duplex", "no duplex.v1 spoken there"));
+      else socket!.close(), lost(new DuplexError("no-duplex", "no duplex.v1"));
     };
     socket.onmessage = ({ data }) => {
       if (over) return;
