@@ -30,7 +30,7 @@ export class Client extends EventTarget {
   constructor(url: string | URL, options: Options = {}) {
     super();
     const { href, search, hash } = new URL(url, globalThis.location?.href);
-    if (search || hash) throw new TypeError("a server's URL has no query");
+    if (search || hash) throw new TypeError("URL with a query");
     this.http = new Http(href.replace(/\/+$/, ""), options);
     const own = (changed: () => void): Connection => new Direct(this.http, options, changed);
     const changed = (): void => this.#changed();

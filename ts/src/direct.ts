@@ -25,7 +25,7 @@ const lasting = 5000;
 const patience = 2000;
 /** How long names that nobody wants any more may still be subscribed. */
 const linger = 500;
-const noSign = "no sign of life";
+const noSign = "no sign";
 /** Milliseconds that a publish may take. */
 const publishWithin = 30_000;
 
@@ -99,6 +99,10 @@ export class Direct implements Connection, Owner, Shared {
     if (this.status.state !== "closed") this.#be("idle", { error: this.#refused });
   }
 
+  get stream(): Attempt | undefined {
+    return this.#current;
+  }
+
   carries(names: readonly string[]): boolean {
     return !!this.#current && names.every((name) => this.#current!.names.has(name));
   }
@@ -158,8 +162,11 @@ export class Direct implements Connection, Owner, Shared {
       for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.gave(event.id);
       if (event.event === "$end") return this.#end(event);
     }
-    // Who is not synced looks for the place of the present stream, so it has to see all of that.
-    for (const reader of this.#readers) if (reader.synced ? !known && !a.given : a === this.#current) reader.event(event);
+    for (const reader of this.#readers) {
+      // Who is not synced looks for its place in the present stream, so it has to see all of that.
+      const own = reader.synced ? reader.joined?.given && reader.joined : this.#current;
+      if (own ? own === a : !known && !a.given) reader.event(event);
+    }
   }
 
   #ping(a: Attempt, id: string): void {
@@ -186,7 +193,7 @@ export class Direct implements Connection, Owner, Shared {
     const topic: string = event.data.topic;
     for (const reader of [...this.#readers]) {
       if (reader.only ? reader.only === topic && reader.synced : matches(reader.names, topic)) reader.signal(event);
-      else if (reader.only === topic) reader.catchUp(); // its page says so
+      else if (reader.only === topic) void reader.catchUp(); // its page says so
     }
   }
 
@@ -283,7 +290,7 @@ export class Direct implements Connection, Owner, Shared {
   /** Of what browsers have fetched from the server; they do not say it of a WebSocket. */
   #version(): string | undefined {
     if (this.#current?.transport === "websocket") return;
-    const fetched = (performance.getEntriesByType?.("resource") ?? []) as PerformanceResourceTiming[];
+    const fetched = performance.getEntriesByType("resource") as PerformanceResourceTiming[];
     return fetched.filter((e) => e.name.startsWith(this.http.base)).at(-1)?.nextHopProtocol || undefined;
   }
 

@@ -75,7 +75,7 @@ export class Http {
 export async function parsePage(response: Response, signal?: AbortSignal): Promise<Page> {
   try {
     const page = await response.json();
-    if (!Array.isArray(page.events)) throw new TypeError("no page of events");
+    if (!Array.isArray(page.events)) throw new TypeError("no page");
     page.events.forEach(parse);
     return page;
   } catch (error) {
@@ -90,6 +90,6 @@ export function failure(error: unknown, signal?: AbortSignal | null): DuplexErro
   const { cause, message } = error as { cause?: { code?: string; message?: string }; message?: string };
   // Only node says that nothing was sent; browsers keep it to themselves.
   const unreachable =
-    globalThis.navigator?.onLine === false || /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(cause?.code ?? "");
+    globalThis.navigator?.onLine === false || /REFUSED|NOTFOUND|AI_AGAIN|UNREACH/.test(cause?.code ?? "");
   return new DuplexError(unreachable ? "unreachable" : "cut", cause?.message || cause?.code || message || String(error));
 }

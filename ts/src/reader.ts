@@ -11,6 +11,8 @@ export interface Shared {
   readonly http: Http;
   /** How far the stream is. */
   readonly cursor: string;
+  /** The present stream, with what others have given that it has still to pass. */
+  readonly stream: { readonly given: unknown } | undefined;
   /** Whether the stream brings all of these names. */
   carries(names: readonly string[]): boolean;
   left(reader: Reader): void;
@@ -30,11 +32,14 @@ export class Reader implements Feed {
   readonly sink: Sink;
   cursor: string;
   synced: boolean;
+  /** The stream in which it has found its place: while that is behind others, it takes nothing else. */
+  joined: Shared["stream"];
   /** Events of the stream that came while it was not synced, by id, in order. */
   #heard = new Map<string, TopicEvent>();
   #shared: Shared;
   #abort = new AbortController();
   #busy = false;
+  #again = false;
   #paused = false;
   #placed = false;
 
@@ -58,7 +63,7 @@ export class Reader implements Feed {
     if (!this.#shared.carries(this.names)) return;
     this.#heard.set(event.id, event);
     if (this.#heard.size > mostHeard) this.#heard.delete(this.#heard.keys().next().value!);
-    this.catchUp();
+    void this.catchUp();
   }
 
   /** The stream works, again: a reader that is synced has its place. */
@@ -102,16 +107,19 @@ export class Reader implements Feed {
   desync(): void {
     this.synced = false;
     this.#heard.clear();
-    if (this.#shared.carries(this.names)) this.catchUp();
+    if (this.#shared.carries(this.names)) void this.catchUp();
   }
 
-  catchUp(): void {
-    if (this.#busy || this.#paused || this.synced || this.#abort.signal.aborted) return;
+  /** Reads pages, and once more if it does so already: what that has not seen may be missing. */
+  async catchUp(): Promise<void> {
+    this.#again = true;
+    if (this.#busy) return;
     this.#busy = true;
-    this.#catchUp().finally(() => {
-      this.#busy = false;
-      if (this.#heard.size) this.catchUp();
-    });
+    while (this.#again && !this.synced && !this.#stopped) {
+      this.#again = false;
+      await this.#catchUp();
+    }
+    this.#busy = false;
   }
 
   async #catchUp(): Promise<void> {
@@ -158,6 +166,7 @@ export class Reader implements Feed {
   /** From this event on, the stream is the reader's. */
   #join(id?: string): void {
     this.synced = true;
+    this.joined = id ? this.#shared.stream : undefined;
     this.#place();
     const heard = [...this.#heard.values()];
     this.#heard.clear();
@@ -172,7 +181,7 @@ export class Reader implements Feed {
 
   resume(): void {
     this.#paused = false;
-    this.catchUp();
+    void this.catchUp();
   }
 
   close(): void {

@@ -37,7 +37,7 @@ function read(
   const run = async () => {
     const response = await http.read(names, query, signal);
     if (response.status === 204) throw new DuplexError("end", "the topic has ended", 204);
-    if (!response.body) throw new DuplexError("unsupported", "fetch reads no streams");
+    if (!response.body) throw new DuplexError("unsupported", "no streams");
     const reader = response.body.getReader();
     const text = new TextDecoder();
     let rest = "";

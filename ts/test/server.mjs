@@ -84,6 +84,7 @@ export async function proxy(t, server, spoil = {}) {
     });
     on.on("error", () => res.destroy());
     res.on("close", () => on.destroy());
+    req.on("error", () => on.destroy());
     req.pipe(on);
   });
   front.spoil = spoil;
@@ -99,6 +100,7 @@ export async function proxy(t, server, spoil = {}) {
   });
   front.on("connection", (socket) => {
     sockets.add(socket);
+    socket.on("error", () => {}); // it is cut
     socket.on("close", () => sockets.delete(socket));
   });
   /** Cuts every connection. */
