@@ -693,7 +693,7 @@ func TestRandomCloud(t *testing.T) {
 }
 
 var (
-	cloudRounds = flag.Int("cloud.rounds", 20, "rounds of TestRandomCloud")
+	cloudRounds = flag.Int("cloud.rounds", 5, "rounds of TestRandomCloud")
 	cloudSeed   = flag.Uint64("cloud.seed", 1, "the first round of TestRandomCloud")
 )
 

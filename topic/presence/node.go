@@ -154,12 +154,12 @@ func (r *Recorder) hear(name string, id topic.ID, n *note) {
 		r.learn(from, n)
 	}
 	each(n.Takes, func(name, called string) {
-		m := r.shown(name, called)
+		m := r.shown(from, name, called)
 		r.holdFor(from, m)
 		r.right(m, from)
 	})
 	each(n.Frees, func(name, called string) {
-		m := r.shown(name, called)
+		m := r.shown(from, name, called)
 		r.release(from.slot, m)
 		r.right(m, from)
 	})
@@ -168,9 +168,9 @@ func (r *Recorder) hear(name string, id topic.ID, n *note) {
 
 // shown returns a member of whom a node says that others were told. Who does not know
 // who is there believes it; if it is not so, that node will right it. mu is held.
-func (r *Recorder) shown(name, called string) *member {
+func (r *Recorder) shown(from *node, name, called string) *member {
 	m := r.getOrMake(name, called)
-	if !r.isReady() {
+	if !r.isReady() && from.gone.IsZero() { // of one that is gone, it comes late
 		m.announce(true)
 	}
 	return m
