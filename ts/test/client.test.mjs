@@ -259,7 +259,7 @@ test("a publish whose answer was lost is stored once", async (t) => {
       await Promise.all(published);
     }
     await until("the last", () => take.events.length >= 6);
-    const page = await client.history(topic);
+    const page = await new Duplex(server.url).history(topic); // past the proxy, which may still cut
     assert.deepEqual(page.events.map((e) => e.data), ["0a", "0b", "1a", "1b", "2a", "2b"]);
     assert.deepEqual(take.ids(), page.events.map((e) => e.id));
     client.close();
