@@ -278,6 +278,7 @@ func (p *publisher) take(s *submission, status int, body []byte) {
 		s.fate = refused
 	case status == http.StatusConflict && answer.Type == "urn:duplex:problem:key-in-progress":
 	case status == http.StatusServiceUnavailable && p.x.stopping.Load():
+	case status == http.StatusRequestTimeout && answer.Type == "urn:duplex:problem:too-slow" && !p.x.patient: // nothing is stored
 	default:
 		p.x.errorf("POST %s: %d %s", s.topic, status, body)
 		s.fate = refused
