@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -191,16 +192,29 @@ func TestRawRefusals(t *testing.T) {
 func TestRawRefusalUnderLoad(t *testing.T) {
 	bubble(t, nil, nil, func(t *testing.T, s *site) {
 		for range 50 {
-			c := s.connect("/topics/*", "")
+			c := s.wire("GET /topics/* HTTP/1.1\n" + openingLines + "\n")
+			c.header(t)
+			received := make(chan []byte)
+			go func() {
+				data, _ := io.ReadAll(c) // until the server closes the pipe
+				received <- data
+			}()
+			say := func(text string) { // it may be closed already
+				_, _ = c.Write(append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...))
+			}
 			for range 10 {
 				s.publish("a", "x")
 			}
-			c.say(t, "refused")
+			say("refused")
 			for range 10 {
 				s.publish("a", "x")
-				_ = c.Write(t.Context(), websocket.Text, []byte("dropped")) // it may be closed already
+				say("dropped")
 			}
-			c.wantClose(t, websocket.ClosePolicyViolation, "bad-topic")
+			_, _ = c.Write([]byte("\x88\x80\x00\x00\x00\x00"))
+			if data := <-received; !bytes.HasSuffix(data, []byte("\x88\x0b\x03\xf0bad-topic")) {
+				t.Errorf("closed with %q, want 1008 bad-topic", data[max(0, len(data)-20):])
+			}
+			c.Close()
 		}
 	})
 }
