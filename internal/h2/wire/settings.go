@@ -94,6 +94,8 @@ func (m *Machine) takeWindowUpdate(h frameHeader, p []byte) *Fault {
 	switch {
 	case m.idle(h.stream):
 		return fault(ProtocolError, "WINDOW_UPDATE of an idle stream")
+	case s == nil && more == 0: // never right, and a stream that is over cannot be reset
+		return fault(ProtocolError, "WINDOW_UPDATE by 0")
 	case s == nil: // it may have been under way
 		return nil
 	case more == 0:
