@@ -444,8 +444,8 @@ func TestDatagrams(t *testing.T) {
 		envelope := len(s.line(s.id(3), "live/a", `""`))
 		fits := strings.Repeat("x", maxDatagram-envelope)
 		s.publish("live/a", fits)
-		s.publish("live/a", fits+"x")
 		f.wantDatagrams(t, s.line(s.id(3), "live/a", `"`+fits+`"`))
+		s.publish("live/a", fits+"x")
 		f.want(t, s.line(s.id(4), "live/a", `"`+fits+`x"`))
 
 		// What is asked for on the stream comes there.
