@@ -199,6 +199,7 @@ func (l *Log) follow(number uint64, b []byte) error {
 		l.watcher(entries)
 	}
 	l.remote.change(func() {
+		l.remote.known = number
 		if counts && id == l.remote.wanted {
 			l.remote.arrived = true
 		}

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/duplexhq/duplex/topic"
 )
@@ -28,6 +30,7 @@ type proxy struct {
 	mu    sync.Mutex
 	pass  *sync.Cond // guarded by mu, as what follows
 	cut   bool       // nothing goes through, and no end knows
+	deaf  string     // the address of a client that nothing goes to, if it is not ""
 	ended bool
 	conns []net.Conn
 }
@@ -100,7 +103,7 @@ func (p *proxy) accept() {
 				for one := range packets {
 					time.Sleep(time.Until(one.due))
 					p.mu.Lock()
-					for p.cut && !p.ended {
+					for (p.cut || way[1] == in && p.deaf == in.RemoteAddr().String()) && !p.ended {
 						p.pass.Wait()
 					}
 					p.mu.Unlock()
@@ -175,6 +178,44 @@ func TestNodeCutOff(t *testing.T) {
 	}
 	o.more(t, 100)
 	o.check(t, n, views)
+}
+
+// A message that comes back to its node before its acknowledgement is not taken for
+// another node's, however late the watcher of the log is done with it: it would be
+// stored once more.
+func TestAcknowledgementLate(t *testing.T) {
+	t.Parallel()
+	s := natsServer(t, t.TempDir(), -1)
+	n := newStream(s)
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	published, err := nc.SubscribeSync("duplex." + n.Stream + logSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	p := newProxy(t, s, 0)
+	l := openAt(t, &Options{NATS: p.options(n)})
+	defer l.Close()
+	var watched []string
+	l.Watch(func(entries []*topic.Entry) {
+		watched = append(watched, texts(entries))
+		for range 2 { // it was sent, and once more
+			if _, err := published.NextMsg(time.Minute); err != nil && len(watched) == 1 {
+				t.Error(err)
+			}
+		}
+	})
+	p.set(func() { p.deaf = l.remote.stream.writes.LocalAddr() })
+	appendText1(t, l, "a", "1")
+	if l.End().Seq != 1 || !slices.Equal(watched, []string{"[1]"}) {
+		t.Errorf("the log ends with %v, watched %v", l.End(), watched)
+	}
 }
 
 // What the server does not republish, a node fetches.

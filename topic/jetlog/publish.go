@@ -22,9 +22,9 @@ func (r *remote) publish(after, id uint64, message []byte) (stored bool, err err
 	request := r.request(after, message)
 	begun := time.Now()
 	deadline := begun.Add(r.patience)
-	// outcome is known once the stream has a message at the next number.
+	// outcome is known once the follower is done with the message at the next number.
 	outcome := func(wait time.Duration) bool {
-		return r.await(wait, nil, func() bool { return r.log.messages() > after }) // locks log.mu within mu, as nobody does the other way round
+		return r.await(wait, nil, func() bool { return r.known > after })
 	}
 	for attempt, doubt := 0, false; ; attempt++ {
 		asked := time.Now()

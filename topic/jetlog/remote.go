@@ -68,6 +68,7 @@ type remote struct {
 	trouble   error         // why later ones have not; nil if there are none
 	wanted    uint64        // the id of the message that is being published
 	arrived   bool          // it is part of the log
+	known     uint64        // the newest message of which that is decided, and the watcher told
 	yieldFrom uint64        // who publishes gives way to another node until there is a message after this one,
 	yieldTo   time.Time     // or until then
 	moved     time.Time     // when another server was looked for
