@@ -203,6 +203,9 @@ func (l *Log) appendAdmitted(group []*pending, first uint64, now time.Time) erro
 	if errors.Is(err, errNotStored) {
 		return err
 	}
+	if err == nil && l.mark != nil {
+		err = l.mark.set(seq - 1)
+	}
 	if err != nil {
 		return l.fail(err)
 	}

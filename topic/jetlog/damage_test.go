@@ -2,6 +2,9 @@ package jetlog
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,5 +104,156 @@ func TestMissingMessage(t *testing.T) {
 	}
 	if data, gaps := readAll(t, l, start, "b"); len(data) != 5 || gaps != 0 {
 		t.Errorf("b: %v, %d gaps", data, gaps)
+	}
+}
+
+// What a disk has lost of the newest is told, too, and its ids are not given again;
+// also if the log was not closed, and if all is gone.
+func TestDamagedEnd(t *testing.T) {
+	for _, clean := range []bool{true, false} {
+		for _, damaged := range []string{"5", "0"} { // all from there on, or everything
+			t.Run(fmt.Sprintf("clean=%v,from=%s", clean, damaged), func(t *testing.T) {
+				t.Parallel()
+				l := openAt(t, &Options{Dir: t.TempDir()})
+				start := topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch}}
+				var ids []topic.ID
+				for i := range 10 {
+					ids = append(ids, appendText1(t, l, "a", "text "+strconv.Itoa(i)))
+				}
+				l.Close()
+				streams := filepath.Join(l.opts.Dir, serverFolder, "jetstream", "$G", "streams", streamName, "msgs")
+				// Without its own index the server looks at each message, and drops all from the first one that is damaged.
+				if err := errors.Join(os.Remove(filepath.Join(streams, "index.db")), flip(filepath.Join(streams, "1.blk"), "text "+damaged)); err != nil {
+					t.Fatal(err)
+				}
+				if !clean {
+					if err := os.Remove(filepath.Join(l.opts.Dir, snapshotFile)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var told bytes.Buffer
+				o := l.opts
+				o.Logger = slog.New(slog.NewTextHandler(&told, nil))
+				for range 2 { // the second time it is known
+					l = openAt(t, &o)
+					if err := l.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !strings.Contains(told.String(), "lost its newest events") {
+					t.Errorf("logged: %s", &told)
+				}
+				l = openAt(t, &o)
+				defer l.Close()
+				next := appendText1(t, l, "a", "next")
+				if last := ids[len(ids)-1]; next.Seq <= last.Seq || next.Epoch == last.Epoch {
+					t.Errorf("id %v after %v", next, last)
+				}
+				kept, _ := strconv.Atoi(damaged)
+				for i, id := range append([]topic.ID{start.ID}, ids...) {
+					data, gaps := readAll(t, l, topic.Cursor{ID: id}, "a")
+					left, wantGaps := max(0, kept-i), 1
+					if i == len(ids) {
+						wantGaps = 0 // it had all that is lost
+					}
+					if gaps != wantGaps || len(data) != left+1 || data[left] != "next" {
+						t.Errorf("after %v: %d gaps, want %d; %q, want %d and the next", id, gaps, wantGaps, data, left)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What the server has written of a stream itself can be made anew: its events are
+// there, and their ids are unknown.
+func TestDamagedMeta(t *testing.T) {
+	t.Parallel()
+	l := openAt(t, &Options{Dir: t.TempDir()})
+	id := appendText1(t, l, "a", "1", "2")
+	l.Close()
+	meta := filepath.Join((&directory{path: l.opts.Dir}).streamsFolder(), streamName, "meta.sum")
+	if err := os.WriteFile(meta, []byte("0"), fileMode); err != nil {
+		t.Fatal(err)
+	}
+	var told bytes.Buffer
+	o := l.opts
+	o.Logger = slog.New(slog.NewTextHandler(&told, nil))
+	l = openAt(t, &o)
+	defer l.Close()
+	if data, gaps := readAll(t, l, topic.Cursor{ID: id}, "a"); len(data) != 2 || gaps != 1 {
+		t.Errorf("%q, %d gaps", data, gaps)
+	}
+	if !strings.Contains(told.String(), "made anew") || !strings.Contains(told.String(), "checksum") {
+		t.Errorf("logged: %s", &told)
+	}
+}
+
+// flip changes a byte of a file, in a text that it has.
+func flip(file, text string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	i := bytes.Index(b, []byte(text))
+	if i < 0 {
+		return fmt.Errorf("%s does not have %q", file, text)
+	}
+	b[i] ^= 1
+	return os.WriteFile(file, b, fileMode)
+}
+
+// A start that cannot open the store changes nothing in it.
+func TestUnopened(t *testing.T) {
+	t.Parallel()
+	l := openAt(t, &Options{Dir: t.TempDir()})
+	appendText1(t, l, "a", "1", "2")
+	l.Close()
+	d := &directory{path: l.opts.Dir}
+	messages := filepath.Join(d.streamsFolder(), streamName, "msgs")
+	block, aside := filepath.Join(messages, "1.blk"), filepath.Join(t.TempDir(), "1.blk")
+	// A folder where a file was cannot be read, not even by root; the server removes the stream then.
+	for _, err := range []error{os.Rename(block, aside), os.Remove(filepath.Join(messages, "index.db")), os.Mkdir(block, directoryMode)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if l, err := Open(&l.opts); err == nil {
+			l.Close()
+			t.Fatal("a log that cannot be read was opened")
+		} else if !strings.Contains(err.Error(), "1.blk") {
+			t.Errorf("error %v, want one that names the file", err)
+		}
+	}
+	if err := errors.Join(os.Remove(block), os.Rename(aside, block)); err != nil {
+		t.Fatal(err)
+	}
+	for _, leftover := range []string{"", guardHalf, guardFolder} { // of a start that was killed
+		if leftover != "" {
+			if err := d.guard(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := error(nil)
+		switch leftover {
+		case guardHalf:
+			err = os.Rename(d.file(guardFolder), d.file(guardHalf))
+		case guardFolder:
+			err = os.RemoveAll(filepath.Join(d.streamsFolder(), streamName))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := openAt(t, &l.opts)
+		if data, gaps := readAll(t, l, topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch}}, "a"); len(data) != 2 || gaps != 0 {
+			t.Errorf("with %q: %q, %d gaps", leftover, data, gaps)
+		}
+		l.Close()
+		for _, name := range []string{guardHalf, guardFolder} {
+			if _, err := os.Stat(d.file(name)); err == nil {
+				t.Errorf("with %q: %s is still there", leftover, name)
+			}
+		}
 	}
 }

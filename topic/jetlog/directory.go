@@ -36,6 +36,8 @@ type directory struct {
 	path  string
 	lock  *os.File
 	state directoryState
+	had   map[string]bool // the streams that were there before the server was
+	mark  *mark           // nil until the log is read
 }
 
 // directoryState is what has to be known before the server starts.
@@ -118,7 +120,13 @@ func (d *directory) write(name string, content []byte) (err error) {
 	return syncFolder(d.path)
 }
 
-func (d *directory) close() error { return errors.Join(unlock(d.lock), d.lock.Close()) }
+func (d *directory) close() error {
+	var err error
+	if d.mark != nil {
+		err = d.mark.file.Close()
+	}
+	return errors.Join(err, unlock(d.lock), d.lock.Close())
+}
 
 // bootID names this run of the system; "" if it is not known.
 func bootID() string {

@@ -37,9 +37,15 @@
 //
 // A start after the machine went down with the log adds an epoch: ids that were
 // given to entries which may be lost are then unknown, and who comes with one
-// is told of a gap. Older ids stay good. The same happens if the stream ends
-// before what Close has seen. A process that was killed loses nothing, and
-// begins no epoch. Epochs are in the metadata of the stream.
+// is told of a gap. Older ids stay good. A process that was killed loses nothing,
+// and begins no epoch. Epochs are in the metadata of the stream.
+//
+// A file (mark.go) has the number of the newest entry that was acknowledged. If
+// the stream ends before that, the disk has lost what was between: the log says
+// so, gives those ids to nothing else, and tells a gap to whoever had not read
+// that far. The server would remove a stream that it cannot open, for whatever
+// reason; so there is a second name for each of its files while it starts
+// (guard.go), and such a start fails, with everything as it was.
 //
 // If the server does not say whether it has stored a message, as with a disk
 // that is full, the log takes nothing more ([ErrFailed]) until it is opened

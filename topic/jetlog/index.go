@@ -31,6 +31,7 @@ type index struct {
 	newestLost uint64 // of any topic
 	losses     lossNode
 	keys       keys
+	holes      uint64 // entries that the store lacked when it was read, between others
 
 	// What the store of old entries has, until the first message is replayed.
 	carried map[uint64]carriedEntry

@@ -17,6 +17,7 @@ type Log struct {
 	epochs []epoch // the newest is the last
 	store  store
 	remote *remote            // the way to a stream that other nodes use, too; nil for an embedded one
+	mark   *mark              // of what is acknowledged; nil without a data directory
 	old    store              // entries that were carried out of the way; see Log.reclaim
 	closer func(l *Log) error // of what the store is in
 	// subjects says that messages which hold events of one topic go to its own

@@ -2,6 +2,7 @@ package jetlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -50,17 +51,25 @@ func Open(opts *Options) (l *Log, err error) {
 			d.close()
 		}
 	}()
+	if err := d.guard(); err != nil {
+		return nil, fmt.Errorf("jetlog: data directory: %w", err)
+	}
 	e, err := startServer(d.file(serverFolder), &o)
 	if err != nil {
 		return nil, err
 	}
+	opened := false // the streams are
 	defer func() {
-		if l == nil {
-			e.close()
+		if l != nil {
+			return
+		}
+		e.close()
+		if !opened {
+			err = errors.Join(err, d.restore())
 		}
 	}()
 	ctx := context.Background()
-	s, err := openStream(ctx, e.connections, jetstream.StreamConfig{
+	s, err := d.openStream(ctx, e, &o, jetstream.StreamConfig{
 		Name:        streamName,
 		Subjects:    []string{topicSubjects + ">", groupSubject},
 		Storage:     jetstream.FileStorage,
@@ -71,7 +80,7 @@ func Open(opts *Options) (l *Log, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetlog: %w", err)
 	}
-	old, err := openStream(ctx, e.connections, jetstream.StreamConfig{
+	old, err := d.openStream(ctx, e, &o, jetstream.StreamConfig{
 		Name:        oldStreamName,
 		Subjects:    []string{oldSubject},
 		Storage:     jetstream.FileStorage,
@@ -81,11 +90,16 @@ func Open(opts *Options) (l *Log, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetlog: %w", err)
 	}
+	opened = true
+	if err := d.unguard(); err != nil {
+		return nil, err
+	}
 	x, epochs, err := d.load(ctx, s, old, &o)
 	if err != nil {
 		return nil, err
 	}
 	l = idleLog(o, s, old, x, epochs)
+	l.mark = d.mark
 	if err := l.warm(ctx); err != nil {
 		o.Logger.Warn("the newest events cannot be read in advance", "error", err)
 	}
@@ -94,6 +108,24 @@ func Open(opts *Options) (l *Log, err error) {
 		return d.leave(l, e)
 	}
 	return l, nil
+}
+
+// openStream opens a stream of the server, or makes it if it was never made. If the
+// server has removed it, because it could not open it, that is an error.
+func (d *directory) openStream(ctx context.Context, e *embedded, o *Options, config jetstream.StreamConfig) (*stream, error) {
+	if d.had[config.Name] {
+		js, err := jetstream.New(e.writes)
+		if err != nil {
+			return nil, err
+		}
+		switch _, err := js.Stream(ctx, config.Name); {
+		case errors.Is(err, jetstream.ErrStreamNotFound) && !d.hasStream(config.Name):
+			return nil, fmt.Errorf("the server cannot open its files: %w", e.warning())
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			o.Logger.Error("what the server knew of its files was damaged, and is made anew", "stream", config.Name, "error", e.warning())
+		}
+	}
+	return openStream(ctx, e.connections, config)
 }
 
 // load makes the index, and finds out whether a new epoch begins.
@@ -109,7 +141,12 @@ func (d *directory) load(ctx context.Context, s, old *stream, o *Options) (*inde
 	if err != nil {
 		return nil, nil, err
 	}
+	var marked uint64
+	if d.mark, marked, err = d.openMark(); err != nil {
+		return nil, nil, fmt.Errorf("jetlog: data directory: %w", err)
+	}
 	x, seen := d.readSnapshot(o, state, oldState)
+	seen = max(seen, marked)
 	x.clock = max(x.clock, d.state.Clock)
 	boot := bootID()
 	if !d.state.Clean {
@@ -118,20 +155,29 @@ func (d *directory) load(ctx context.Context, s, old *stream, o *Options) (*inde
 	if err := x.rebuild(ctx, s, old, time.Now(), o.Progress); err != nil {
 		return nil, nil, fmt.Errorf("jetlog: %w", err)
 	}
+	if x.holes > 0 {
+		o.Logger.Error("the log has lost events on the disk: readers that are before them are told of a gap", "entries", x.holes)
+	}
 	// What was not synced may be lost if the system has gone down with it.
 	torn := !d.state.Clean && (boot == "" || boot != d.state.Boot)
 	epochs, err := parseEpochs(s.config().Metadata[metaEpochs])
 	if err != nil {
 		return nil, nil, err
 	}
-	if torn || len(epochs) == 0 || x.end < seen {
+	lost := x.end < seen
+	if lost {
+		o.Logger.Error("the log has lost its newest events on the disk: all readers are told of a gap", "first", x.end+1, "last", seen)
+		x.missing(seen)
+		x.end = seen
+	}
+	if torn || len(epochs) == 0 || lost {
 		epochs = append(epochs, epoch{number: newEpoch(), first: x.end + 1})
 		if err := s.setMetadata(ctx, metaEpochs, formatEpochs(epochs)); err != nil {
 			return nil, nil, err
 		}
 	}
 	d.state = directoryState{Version: storeVersion, Boot: boot, Clock: x.clock}
-	return x, epochs, d.save()
+	return x, epochs, errors.Join(d.mark.set(x.end), d.save())
 }
 
 // leave closes the server and then the directory.

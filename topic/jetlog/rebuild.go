@@ -57,6 +57,9 @@ func (x *index) replay(number uint64, b []byte, a *appended, now int64) error {
 	case m.first <= x.end:
 		return fmt.Errorf("jetlog: message %d begins with entry %d, and the one before it ends with %d", number, m.first, x.end)
 	case m.first > x.end+1: // what was before is no longer there
+		if x.message > 0 {
+			x.holes += m.first - x.end - 1
+		}
 		x.appendCarried(m.first)
 		x.missing(m.first - 1)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,8 @@ const (
 // embedded is a server inside this process, and two connections to it. It
 // listens nowhere.
 type embedded struct {
-	server *server.Server
+	server  *server.Server
+	warning func() error // what the server has warned of last
 	connections
 	closeOnce sync.Once
 }
@@ -77,7 +79,7 @@ func startServer(folder string, opts *Options) (e *embedded, err error) {
 		return nil, fmt.Errorf("jetlog: server: %w", err)
 	}
 	s.SetLoggerV2(log, false, false, false)
-	e = &embedded{server: s}
+	e = &embedded{server: s, warning: log.warned}
 	e.closed, e.trouble, e.why = make(chan struct{}), log.trouble, log.last
 	defer func() {
 		if err != nil {
@@ -126,8 +128,9 @@ type serverLog struct {
 	logger  *slog.Logger
 	trouble chan struct{} // has room for one
 
-	mu     sync.Mutex
-	newest error // guarded by mu
+	mu      sync.Mutex
+	newest  error // guarded by mu
+	warning error // the newest; guarded by mu
 }
 
 func (l *serverLog) Noticef(string, ...any) {}
@@ -135,7 +138,11 @@ func (l *serverLog) Debugf(string, ...any)  {}
 func (l *serverLog) Tracef(string, ...any)  {}
 
 func (l *serverLog) Warnf(format string, args ...any) {
-	l.logger.Debug("log server", "message", fmt.Sprintf(format, args...))
+	message := strings.TrimSpace(fmt.Sprintf(format, args...))
+	l.logger.Debug("log server", "message", message)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.warning = errors.New(message)
 }
 
 func (l *serverLog) Errorf(format string, args ...any) { l.fail(format, args) }
@@ -151,6 +158,12 @@ func (l *serverLog) fail(format string, args []any) {
 	case l.trouble <- struct{}{}:
 	default:
 	}
+}
+
+func (l *serverLog) warned() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.warning
 }
 
 func (l *serverLog) last() error {

@@ -4,8 +4,11 @@ package jetlog
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // lock takes a file for this process. The system gives it back when the
@@ -21,6 +24,14 @@ func lock(f *os.File) error {
 // unlock gives it back. To close the file is not enough: a process that is
 // just being started may have it, too, for a moment.
 func unlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
+// writable reports why this process cannot list a folder, or change what is in it.
+func writable(path string) error {
+	if err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+		return &fs.PathError{Op: "write to", Path: path, Err: err}
+	}
+	return nil
+}
 
 // syncFolder has the names in a folder on the disk when it returns.
 func syncFolder(path string) error {
