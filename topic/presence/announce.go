@@ -32,9 +32,7 @@ func (r *Recorder) run() {
 		if r.shared {
 			r.attend(time.Now())
 		}
-		if r.isReady() {
-			r.announce(r.ctx, r.takeDue(time.Now()))
-		}
+		r.announce(r.ctx, r.takeDue(time.Now()))
 		if wait, ok := r.wait(time.Now()); ok {
 			timer.Reset(wait)
 		}
@@ -103,7 +101,7 @@ func (r *Recorder) takeDue(now time.Time) (due []*attendance) {
 			r.tidyTopic(t)
 		}
 	}
-	if now.Before(r.retry) || !r.nodes.self.gone.IsZero() { // who is gone tells nothing: attend makes it another node first
+	if now.Before(r.retry) || !r.speaks() || !r.nodes.self.gone.IsZero() { // who is gone tells nothing: attend makes it another node first
 		return nil
 	}
 	due, r.due = r.due, nil
@@ -126,7 +124,7 @@ func (r *Recorder) wait(now time.Time) (wait time.Duration, ok bool) {
 	if e := r.away.Front(); e != nil {
 		until(time.Unix(0, e.Value.(*member).until).Sub(now))
 	}
-	if r.isReady() {
+	if r.speaks() {
 		if len(r.cooling) > 0 {
 			until(time.Unix(0, r.cooling[0].until).Sub(now))
 		}

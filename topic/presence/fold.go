@@ -51,7 +51,7 @@ func (r *Recorder) fold(e *topic.Entry) {
 	if name, ok := Of(e.Topic); ok {
 		var t told
 		if json.Unmarshal(e.Data, &t) == nil {
-			r.foldChanges(name, &t)
+			r.take(e.ID, func() { r.foldChanges(name, &t) })
 		}
 	} else if name, ok := nodeOf(e.Topic); ok && r.shared {
 		var n note
@@ -81,6 +81,23 @@ func (r *Recorder) foldChanges(name string, t *told) {
 			r.right(m, from)
 		}
 	}
+}
+
+// foldMoves is for what a node tells the others of members that are announced, or not,
+// whatever it says.
+func (r *Recorder) foldMoves(node string, n *note) {
+	from := r.nodes.get(node)
+	n.Takes.each(func(name, called string) {
+		m := r.getOrMake(name, called)
+		r.holdFor(from, m)
+		r.right(m, from)
+	})
+	n.Frees.each(func(name, called string) {
+		if m := r.get(name, called); m != nil {
+			r.release(from.slot, m)
+			r.right(m, from)
+		}
+	})
 }
 
 // right notes a member if it is for this node to announce something, after

@@ -27,19 +27,22 @@ const (
 	forgetAfter = time.Minute
 	// maxNodes bounds what is read of nodes that were there before this one.
 	maxNodes = 1000
+
+	// departed stands for all nodes that are gone, where a table is told of. None
+	// has this name: it is no segment of a topic.
+	departed = "*"
 )
 
 // A node is a recorder of those that share the log.
 type node struct {
-	name     string
-	slot     slot
-	since    uint64    // its hello's sequence number; 0 if that was not heard of
-	heard    bool      // since this node's beat before
-	missed   int       // this node's beats since it was heard
-	asks     bool      // it does not know yet who is there
-	answered bool      // it has told this node what it holds
-	gone     time.Time // when it was; zero while it lives
-	swept    bool      // then, it holds nobody any more
+	name   string
+	slot   slot
+	since  uint64    // its hello's sequence number; 0 if that was not heard of
+	heard  bool      // since this node's beat before
+	missed int       // this node's beats since it was heard
+	asks   bool      // it does not know yet who is there
+	gone   time.Time // when it was; zero while it lives
+	swept  bool      // then, it holds nobody any more
 }
 
 // nodes are those that are known. The recorder's mu guards all of it.
@@ -51,6 +54,13 @@ type nodes struct {
 	known  bool      // all that were there before this one
 	asked  uint64    // the newest hello that is to be answered; 0 if there is none
 	alone  bool      // nobody is left who knows who is there: it begins anew
+	recent []news    // what this node has read of members since it asked
+}
+
+// News are what an entry of the log says of members.
+type news struct {
+	seq  uint64
+	fold func() // puts it into the table; again, it changes nothing
 }
 
 func nodeOf(name string) (node string, ok bool) { return strings.CutPrefix(name, nodesPrefix) }
@@ -86,10 +96,14 @@ func (n *nodes) place() slot {
 	return slot(len(n.slots) - 1)
 }
 
+// speaks reports whether this node may tell of members: it knows who is there, and
+// the others know of it. mu is held.
+func (r *Recorder) speaks() bool { return r.isReady() && (!r.shared || r.nodes.self.since > 0) }
+
 // leads reports whether this node is the oldest of those that live and know who is
 // there. mu is held.
 func (r *Recorder) leads() bool {
-	if r.shared && (r.nodes.self.since == 0 || !r.isReady()) {
+	if !r.speaks() {
 		return false
 	}
 	for _, n := range r.nodes.byName {
@@ -103,18 +117,22 @@ func (r *Recorder) leads() bool {
 // A note is what a node tells the others, on its own topic; that it is gone may be
 // told by another.
 type note struct {
-	Since   uint64              `json:"since,omitempty"`   // the node's hello
-	Hello   bool                `json:"hello,omitempty"`   // it is new
-	Asks    bool                `json:"asks,omitempty"`    // it does not know who is there; in a hello, it wants to be told
-	Holds   map[string][]string `json:"holds,omitempty"`   // for who has asked: it holds these members, who were announced
-	Stays   map[string][]string `json:"stays,omitempty"`   // likewise, from the oldest node: nobody who lives holds these, who were announced
-	Answers uint64              `json:"answers,omitempty"` // the hellos up to this one: it holds no more
-	Began   string              `json:"began,omitempty"`   // then, up to where joins and leaves are lost
-	Anew    bool                `json:"anew,omitempty"`    // nobody knows who was there before: everybody is new
-	Takes   map[string][]string `json:"takes,omitempty"`   // it holds these, too
-	Frees   map[string][]string `json:"frees,omitempty"`   // it does not hold these any more
-	Gone    bool                `json:"gone,omitempty"`    // it holds nobody after the grace
+	Since   uint64           `json:"since,omitempty"`   // the node's hello
+	Hello   bool             `json:"hello,omitempty"`   // it is new
+	Asks    bool             `json:"asks,omitempty"`    // it does not know who is there; in a hello, it wants to be told
+	At      uint64           `json:"at,omitempty"`      // to who has asked: a part of the table, as it was here or later
+	Holds   map[string]lists `json:"holds,omitempty"`   // which node holds whom; departed: nobody who lives
+	Untold  lists            `json:"untold,omitempty"`  // of these, who was not announced
+	Answers uint64           `json:"answers,omitempty"` // the hellos up to this one: that was all of the table
+	Began   string           `json:"began,omitempty"`   // then, up to where joins and leaves are lost
+	Anew    bool             `json:"anew,omitempty"`    // nobody knows who was there before: everybody is new
+	Takes   lists            `json:"takes,omitempty"`   // it holds these, too
+	Frees   lists            `json:"frees,omitempty"`   // it does not hold these any more
+	Gone    bool             `json:"gone,omitempty"`    // it holds nobody after the grace
 }
+
+// lists are names of members, by topic.
+type lists map[string][]string
 
 // hear is fold for a note. mu is held.
 func (r *Recorder) hear(name string, id topic.ID, n *note) {
@@ -122,9 +140,6 @@ func (r *Recorder) hear(name string, id topic.ID, n *note) {
 	if n.Gone {
 		if from.gone.IsZero() {
 			from.gone = time.Now()
-			if !from.answered && from.since < r.nodes.self.since && !r.isReady() {
-				r.askAnew()
-			}
 			r.rouse()
 		}
 		r.complete()
@@ -134,14 +149,14 @@ func (r *Recorder) hear(name string, id topic.ID, n *note) {
 	switch {
 	case n.Hello:
 		from.since = id.Seq
-		switch {
-		case !n.Asks:
-		case from != r.nodes.self:
+		if from != r.nodes.self && n.Asks {
 			r.nodes.asked = max(r.nodes.asked, id.Seq)
-			r.rouse()
-		case !r.isReady():
-			r.forgetAll() // all that counts is told from here on
 		}
+		if from == r.nodes.self && !r.isReady() {
+			r.forgetAll() // all that counts is told from here on
+			r.nodes.recent = nil
+		}
+		r.rouse()
 	case n.Since > 0 && from != r.nodes.self:
 		from.since = n.Since
 	}
@@ -150,91 +165,94 @@ func (r *Recorder) hear(name string, id topic.ID, n *note) {
 		r.forgetAll()
 		r.whole() // from here on, all is told
 	}
-	if !r.isReady() {
-		r.learn(from, n)
+	if n.Answers >= r.nodes.asked {
+		r.nodes.asked = 0
 	}
-	each(n.Takes, func(name, called string) {
-		m := r.shown(from, name, called)
-		r.holdFor(from, m)
-		r.right(m, from)
-	})
-	each(n.Frees, func(name, called string) {
-		m := r.shown(from, name, called)
-		r.release(from.slot, m)
-		r.right(m, from)
-	})
+	if !r.isReady() && n.At > 0 {
+		r.learn(n)
+	}
+	if len(n.Takes)+len(n.Frees) > 0 {
+		r.take(id, func() { r.foldMoves(name, n) })
+	}
 	r.complete()
 }
 
-// shown returns a member of whom a node says that others were told. Who does not know
-// who is there believes it; if it is not so, that node will right it. mu is held.
-func (r *Recorder) shown(from *node, name, called string) *member {
-	m := r.getOrMake(name, called)
-	if !r.isReady() && from.gone.IsZero() { // of one that is gone, it comes late
-		m.announce(true)
+// take folds news. While this node asks, it is told of a table that may be older
+// than they are: then it needs them again. mu is held.
+func (r *Recorder) take(id topic.ID, fold func()) {
+	fold()
+	if r.shared && !r.isReady() && r.nodes.self.since > 0 {
+		r.nodes.recent = append(r.nodes.recent, news{id.Seq, fold})
 	}
-	return m
 }
 
-// learn is hear for what is told to those who have asked. mu is held.
-func (r *Recorder) learn(from *node, n *note) {
-	each(n.Holds, func(name, called string) {
-		m := r.getOrMake(name, called)
-		m.announce(true)
-		r.holdFor(from, m)
-		r.right(m, from)
-	})
-	each(n.Stays, func(name, called string) { r.getOrMake(name, called).announce(true) })
-	if self := r.nodes.self; self.since == 0 || n.Answers < self.since {
+// learn is hear for a part of another node's table. mu is held.
+func (r *Recorder) learn(n *note) {
+	self := r.nodes.self
+	if self.since == 0 || n.At < self.since {
+		return // this node has not read what has come since
+	}
+	for name, members := range n.Holds {
+		holder := r.nodes.get(name)
+		if name == departed { // the last of them goes now
+			holder.gone, holder.swept = time.Now(), false
+		}
+		members.each(func(name, called string) {
+			m := r.getOrMake(name, called)
+			m.announce(true)
+			r.holdFor(holder, m)
+		})
+	}
+	n.Untold.each(func(name, called string) { r.getOrMake(name, called).announce(false) })
+	for _, later := range r.nodes.recent {
+		if later.seq > n.At {
+			later.fold()
+		}
+	}
+	if n.Answers < self.since {
 		return
 	}
-	from.answered = true
 	if began, err := topic.ParseCursor(n.Began); err == nil {
 		r.began = began.ID
 	}
+	r.whole()
 }
 
-func each(lists map[string][]string, f func(name, member string)) {
-	for name, members := range lists {
+func (l lists) each(f func(name, member string)) {
+	for name, members := range l {
 		for _, m := range members {
 			f(name, m)
 		}
 	}
 }
 
-// askAnew is for when a node is gone that has not told what it held: what the
-// others told was without that. Or this one is another node now. mu is held.
+// askAnew is for a node that is another one now, and did not know yet who is there.
+// mu is held.
 func (r *Recorder) askAnew() {
-	for _, n := range r.nodes.byName {
-		n.answered = false
-	}
 	r.nodes.self.since, r.nodes.known, r.nodes.alone, r.nodes.next = 0, false, false, time.Time{}
 	r.began = topic.ID{}
 }
 
-// complete makes the recorder ready if all nodes that were there before it have
-// told what they hold, or are gone. If none has, it begins anew. mu is held.
+// complete has the recorder begin anew if no node is left that was there before it.
+// mu is held.
 func (r *Recorder) complete() {
 	self := r.nodes.self
 	if r.isReady() || !r.nodes.known || self.since == 0 {
 		return
 	}
 	for _, n := range r.nodes.byName {
-		if n != self && n.gone.IsZero() && n.since < self.since && !n.answered {
+		if n != self && n.gone.IsZero() && n.since < self.since {
 			return
 		}
 	}
-	if r.began.Epoch != 0 {
-		r.whole()
-	} else {
-		r.nodes.alone = true
-	}
+	r.nodes.alone = true
 	r.rouse()
 }
 
 // whole makes the recorder ready. mu is held.
 func (r *Recorder) whole() {
 	if !r.isWhole.Swap(true) {
+		r.nodes.recent = nil
 		close(r.ready)
 		r.rouse()
 	}
@@ -263,7 +281,7 @@ func (r *Recorder) attend(now time.Time) {
 		}
 		r.rejoin()
 	}
-	beat, answer, anew := !now.Before(r.nodes.next), r.nodes.asked > 0 && r.isReady(), r.nodes.alone && !r.isReady()
+	beat, answer, anew := !now.Before(r.nodes.next), r.nodes.asked > 0 && r.leads(), r.nodes.alone && !r.isReady()
 	if beat {
 		r.nodes.next = now.Add(beatEvery)
 	}
@@ -406,7 +424,7 @@ func (r *Recorder) readNodes(ctx context.Context) error {
 			known.since = e.ID.Seq
 		}
 		if n.Gone {
-			known.gone, known.swept = time.Now(), true
+			known.gone = time.Now()
 		}
 	}
 	r.nodes.known = true
@@ -442,7 +460,8 @@ func (r *Recorder) sweep(n *node) {
 	}
 }
 
-// answer tells those who have asked whom this node holds.
+// answer tells those who have asked what the table says. Only one node does, the
+// oldest: all have the same.
 func (r *Recorder) answer() {
 	r.mu.Lock()
 	asked := r.nodes.asked
@@ -458,6 +477,7 @@ func (r *Recorder) answer() {
 		}
 	}
 	r.mu.Lock()
+	r.isOf(&d)
 	d.Answers, d.Began = asked, r.began.String()
 	r.mu.Unlock()
 	if r.send(r.ctx, &d) != nil {
@@ -475,14 +495,24 @@ func (r *Recorder) answer() {
 func (r *Recorder) addAfter(d *draft, t *attendance, name string) (last string, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	leads := r.leads()
+	r.isOf(d)
 	for m := range t.members.after(name) {
-		switch {
-		case !m.announced:
-		case r.holds(r.nodes.self.slot, m):
-			d.add(&d.Holds, t.topic, m.name)
-		case leads && !r.heldByLiving(m):
-			d.add(&d.Stays, t.topic, m.name)
+		if !m.announced && m.holder == 0 {
+			continue
+		}
+		left := false
+		for _, s := range append([]slot{m.holder}, r.others[m]...) {
+			if s == 0 || !r.nodes.slots[s].gone.IsZero() {
+				left = true
+			} else {
+				d.addHolder(r.nodes.slots[s].name, m)
+			}
+		}
+		if left {
+			d.addHolder(departed, m)
+		}
+		if !m.announced {
+			d.add(&d.Untold, t.topic, m.name)
 		}
 		if d.bytes >= noteBytes {
 			return m.name, true
@@ -491,11 +521,11 @@ func (r *Recorder) addAfter(d *draft, t *attendance, name string) (last string, 
 	return "", false
 }
 
-// heldByLiving reports whether a node holds the member that is not gone. mu is
-// held.
-func (r *Recorder) heldByLiving(m *member) bool {
-	lives := func(s slot) bool { return s != 0 && r.nodes.slots[s].gone.IsZero() }
-	return lives(m.holder) || slices.ContainsFunc(r.others[m], lives)
+// isOf notes from when a part of the table is. mu is held.
+func (r *Recorder) isOf(d *draft) {
+	if d.At == 0 {
+		d.At = r.seen.Load().Seq
+	}
 }
 
 // tellNodes tells the other nodes of what no event tells.
@@ -523,12 +553,21 @@ type draft struct {
 	bytes int
 }
 
-func (d *draft) add(lists *map[string][]string, name, member string) {
-	if *lists == nil {
-		*lists = make(map[string][]string)
+func (d *draft) add(to *lists, name, member string) {
+	if *to == nil {
+		*to = make(lists)
 	}
-	(*lists)[name] = append((*lists)[name], member)
+	(*to)[name] = append((*to)[name], member)
 	d.bytes += len(name) + len(member)
+}
+
+func (d *draft) addHolder(node string, m *member) {
+	if d.Holds == nil {
+		d.Holds = make(map[string]lists)
+	}
+	held := d.Holds[node]
+	d.add(&held, m.topic.topic, m.name)
+	d.Holds[node] = held
 }
 
 // send appends the draft, if there is something in it, and empties it.
