@@ -31,7 +31,8 @@ const (
 // server has closed comes back with its cursor.
 //
 // [Report.Stages] has the latencies of those that always read, before, during
-// and after, and [Report.Slow] what the server held for the others.
+// and after: each lasts longer than it is to if nothing has come by then. And
+// [Report.Slow] what the server held for the others.
 func Stall(ctx context.Context, options StallOptions) (*Report, error) {
 	if options.Before <= 0 {
 		options.Before = defaultBefore
@@ -108,7 +109,7 @@ func (w *stall) turn(l *loop) (due int64, err error) {
 func (w *stall) advance(l *loop) error {
 	lasts := [...]time.Duration{w.options.Before, w.options.Stalled}
 	switch {
-	case w.stage < len(lasts) && l.now-w.entered >= int64(lasts[w.stage]):
+	case w.stage < len(lasts) && l.now-w.entered >= int64(lasts[w.stage]) && w.hasFigures():
 		w.stages[w.stage].Elapsed = time.Duration(l.now - w.entered)
 		w.stage++
 		w.entered = l.now
@@ -121,6 +122,12 @@ func (w *stall) advance(l *loop) error {
 		return w.look(&w.report.RSSPeak, &w.report.KernelPeak)
 	}
 	return nil
+}
+
+// hasFigures reports whether the stage has something to tell.
+func (w *stall) hasFigures() bool {
+	s := &w.stages[w.stage]
+	return s.Published > 0 && s.Latency.Count() > 0
 }
 
 // look keeps the most of what is seen of the memory.
@@ -223,7 +230,7 @@ func (w *stall) broken(l *loop, c *conn, err error) error {
 }
 
 func (w *stall) staged(p phase) bool {
-	return p == measuring && w.stage == 2 && w.run.now()-w.entered >= int64(w.options.Before)
+	return p == measuring && w.stage == 2 && w.run.now()-w.entered >= int64(w.options.Before) && w.hasFigures()
 }
 
 func (w *stall) drained(l *loop) bool {
@@ -235,7 +242,7 @@ func (w *stall) drained(l *loop) bool {
 // finish does not count as lost what those could not ask for who could not
 // come back.
 func (w *stall) finish(r *Report) {
-	w.stages[2].Elapsed = time.Duration(w.run.measured) + r.Elapsed - time.Duration(w.entered)
+	w.stages[w.stage].Elapsed = time.Duration(w.run.measured) + r.Elapsed - time.Duration(w.entered)
 	for _, c := range w.gone {
 		missing := w.sent[0].Load() - w.next[c.number-w.first]
 		w.report.Missing += missing
