@@ -118,6 +118,7 @@ func (h *Handler) webTransport(w http.ResponseWriter, r *http.Request, rd *readi
 }
 
 func (s *webTransport) serve(rd *reading, start topic.Start) {
+	defer s.survive() // nobody else would end the session
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	var err error
@@ -237,13 +238,17 @@ func (s *webTransport) write() {
 
 // leave has something written; f changes what.
 func (s *webTransport) leave(f func()) {
-	s.mu.Lock()
-	f()
-	s.mu.Unlock()
+	s.change(f)
 	select {
 	case s.filled <- struct{}{}:
 	default:
 	}
+}
+
+func (s *webTransport) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock() // also if f panics: the session is yet to be closed
+	f()
 }
 
 // Send is the hub's.

@@ -31,6 +31,7 @@ type fakeSession struct {
 	over         chan struct{}
 	answered     chan struct{} // the request was
 	status       int
+	broken       bool // it panics when its stream is taken
 
 	mu        sync.Mutex
 	lines     []string // guarded by mu
@@ -46,6 +47,9 @@ var errSessionOver = errors.New("the session is over")
 func (f *fakeSession) Stream(ctx context.Context) (WebTransportStream, error) {
 	select {
 	case <-f.opened:
+		if f.broken {
+			panic("open")
+		}
 		return &fakeStream{f.ours, f}, nil
 	case <-f.over:
 		return nil, errSessionOver
@@ -341,12 +345,14 @@ func TestWebTransportPanics(t *testing.T) {
 		"read":  func(t *testing.T, f *fakeSession) { f.say(t, "\x01") },
 		"hear":  func(_ *testing.T, f *fakeSession) { f.in <- nil },
 		"write": func(*testing.T, *fakeSession) {},
+		"open":  func(*testing.T, *fakeSession) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log strings.Builder
 			opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 			bubble(t, opts, nil, func(t *testing.T, s *site) {
 				f := s.connectTo("/topics")
+				f.broken = name == "open"
 				if name == "write" {
 					f.ours = &broken{f.ours}
 				}
@@ -359,6 +365,19 @@ func TestWebTransportPanics(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Whatever panics while it has something written, the session can be closed then.
+func TestPanicWhileWritten(t *testing.T) {
+	s := &webTransport{filled: make(chan struct{}, 1)}
+	s.room.L = &s.mu
+	func() {
+		defer func() { _ = recover() }()
+		s.leave(func() { panic("encode") })
+	}()
+	if !s.mu.TryLock() {
+		t.Error("nobody can close it")
 	}
 }
 

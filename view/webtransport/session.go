@@ -73,6 +73,7 @@ func (s *session) offer(stream *quic.Stream) bool {
 // listen waits for the client to end the session.
 func (s *session) listen() {
 	defer s.end()
+	defer s.conn.guard()
 	capsules := http3.NewCapsuleParser(s.request)
 	for {
 		kind, r, err := capsules.Next()
@@ -124,6 +125,7 @@ func (s *session) Close(code uint32, reason string) {
 	s.closing.Do(func() {
 		go func() { // Ends when the client has heard, at the latest after closeTimeout.
 			defer s.end()
+			defer s.conn.guard()
 			if s.sayClose(code, reason) == nil {
 				select {
 				case <-s.over.Done():

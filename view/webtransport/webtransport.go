@@ -4,9 +4,12 @@
 package webtransport
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -77,7 +80,7 @@ func NewServer(h *http3.Server) *Server {
 // Serve serves a connection, and returns when that has ended and its requests
 // have been answered.
 func (s *Server) Serve(c *quic.Conn) error {
-	state := &conn{quic: c}
+	state := &conn{quic: c, logger: s.http.Logger}
 	s.mu.Lock()
 	s.conns[c] = state
 	s.mu.Unlock()
@@ -86,19 +89,26 @@ func (s *Server) Serve(c *quic.Conn) error {
 		defer s.mu.Unlock()
 		delete(s.conns, c)
 	}()
+	var streams sync.WaitGroup // each ends with its stream
+	defer streams.Wait()
+	defer state.guard() // before what waits for the connection's end
 	raw, err := s.http.NewRawServerConn(c)
 	if err != nil {
 		return err
 	}
-	var streams sync.WaitGroup // each ends with its stream
-	defer streams.Wait()
-	streams.Go(func() { // Ends with the connection.
+	serve := func(f func()) {
+		streams.Go(func() {
+			defer state.guard()
+			f()
+		})
+	}
+	serve(func() { // Ends with the connection.
 		for {
 			stream, err := c.AcceptUniStream(context.Background())
 			if err != nil {
 				return
 			}
-			streams.Go(func() { state.takeUnidirectional(raw, stream) })
+			serve(func() { state.takeUnidirectional(raw, stream) })
 		}
 	})
 	for {
@@ -106,17 +116,26 @@ func (s *Server) Serve(c *quic.Conn) error {
 		if err != nil {
 			return nil // how it has ended is the client's business
 		}
-		streams.Go(func() { state.take(raw, stream) })
+		serve(func() { state.take(raw, stream) })
 	}
 }
 
 // A conn is a connection, which has one session at a time.
 type conn struct {
-	quic *quic.Conn
+	quic   *quic.Conn
+	logger *slog.Logger // nil for the default one, as in http3.Server
 
 	mu      sync.Mutex
 	session *session       // guarded by mu
 	early   []*earlyStream // guarded by mu
+}
+
+// guard closes the connection if what defers it panics: the others go on.
+func (c *conn) guard() {
+	if v := recover(); v != nil {
+		cmp.Or(c.logger, slog.Default()).Error("panic", "value", v, "stack", string(debug.Stack()))
+		_ = c.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeInternalError), "") // it may have ended
+	}
 }
 
 // connKey is that of a request's context.
@@ -172,6 +191,7 @@ func (c *conn) join(id quic.StreamID, stream *quic.Stream) {
 
 // forget is for a stream whose session has not come.
 func (c *conn) forget(early *earlyStream) {
+	defer c.guard()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if i := slices.Index(c.early, early); i >= 0 {
