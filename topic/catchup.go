@@ -143,10 +143,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 	if opts.Form != nil {
 		events.chunks = make([][]byte, 0, len(entries))
 	}
-	events.begin(opts.Form)
-	for _, e := range entries {
-		events.add(e)
-	}
+	events.fill(opts.Form, entries)
 	if chunks := events.parts(opts.Join); len(batch.Chunks) == 0 {
 		batch.Chunks = chunks
 	} else {

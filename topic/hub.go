@@ -53,8 +53,6 @@ type Hub struct {
 	rates     rates
 	_         [64]byte
 
-	observation observation
-
 	countMu sync.Mutex
 	counts  map[string]int // literal subscriptions by topic; guarded by countMu
 
@@ -99,12 +97,9 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 	for range o.Shards {
 		h.shards = append(h.shards, newShard(h))
 	}
-	h.observation.mu.Lock()
 	h.tail.mu.Lock() // until the end is known, nothing is pushed
 	h.tail.end = log.Watch(h.appended)
-	h.observation.end = h.tail.end
 	h.tail.mu.Unlock()
-	h.observation.mu.Unlock()
 	for _, s := range h.shards {
 		h.running.Go(s.run)
 	}
@@ -117,13 +112,10 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 // appended is the log's watcher.
 func (h *Hub) appended(entries []*Entry) {
 	if entries == nil {
-		end := h.log.End()
-		h.observation.tell(nil, end)
-		h.tail.reset(end)
+		h.tail.reset(h.log.End())
 	} else {
 		h.published.Add(uint64(len(entries)))
 		h.rates.add(entries)
-		h.observation.tell(entries, entries[len(entries)-1].ID)
 		h.tail.push(entries)
 	}
 	for _, s := range h.shards {

@@ -103,13 +103,11 @@ func (n *node) prune(next func() (string, bool)) bool {
 	return len(n.children) == 0 && len(n.here) == 0 && len(n.deep) == 0
 }
 
-// match calls visit for each place that the topic matches; a subscription with
+// match calls visit for each bucket that the topic matches; a subscription with
 // several matching patterns is visited several times.
-func (x *index) match(topic string, visit func(*subscription)) {
+func (x *index) match(topic string, visit func(bucket)) {
 	if b := x.literal[topic]; b != nil {
-		for _, p := range *b {
-			visit(p.subscription)
-		}
+		visit(*b)
 	}
 	if len(x.root.children) > 0 || len(x.root.deep) > 0 {
 		x.root.match(topic, visit)
@@ -118,11 +116,9 @@ func (x *index) match(topic string, visit func(*subscription)) {
 
 // match goes down the rest of a topic's segments. Wildcards never match a
 // segment that begins with "$".
-func (n *node) match(rest string, visit func(*subscription)) {
+func (n *node) match(rest string, visit func(bucket)) {
 	if len(n.deep) > 0 && !holdsSystem(rest) {
-		for _, p := range n.deep {
-			visit(p.subscription)
-		}
+		visit(n.deep)
 	}
 	segment, rest, more := strings.Cut(rest, "/")
 	for _, name := range [2]string{segment, "*"} {
@@ -135,10 +131,8 @@ func (n *node) match(rest string, visit func(*subscription)) {
 		}
 		if more {
 			child.match(rest, visit)
-			continue
-		}
-		for _, p := range child.here {
-			visit(p.subscription)
+		} else {
+			visit(child.here)
 		}
 	}
 }

@@ -50,7 +50,11 @@ func TestIndexAgainstMatch(t *testing.T) {
 		}
 		topic := name(false)
 		got := make(map[*subscription]int)
-		x.match(topic, func(s *subscription) { got[s]++ })
+		x.match(topic, func(b bucket) {
+			for _, p := range b {
+				got[p.subscription]++
+			}
+		})
 		for _, s := range subscriptions {
 			want := 0
 			for _, p := range s.patterns {

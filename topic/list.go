@@ -43,15 +43,28 @@ func (l *list) parts(join bool) [][]byte {
 	return l.joined[:]
 }
 
+// fill makes it a list of the entries.
+func (l *list) fill(form Form, entries []ruled) {
+	l.begin(form)
+	if err := l.addAll(entries); err != nil {
+		l.begin(form)
+		l.err = err
+	}
+}
+
+func (l *list) addAll(entries []ruled) (err error) {
+	defer caught(&err)
+	for _, e := range entries {
+		l.add(e)
+	}
+	return nil
+}
+
 func (l *list) add(e ruled) {
 	if l.form == nil {
 		l.entries = append(l.entries, e.Entry)
 	} else {
-		chunk, err := encode(l.form, e.Entry)
-		if err != nil {
-			l.err = err
-			return
-		}
+		chunk := e.Encode(l.form)
 		l.chunks = append(l.chunks, chunk)
 		l.bytes += uint64(len(chunk))
 	}
@@ -59,6 +72,17 @@ func (l *list) add(e ruled) {
 		l.events++
 	}
 	l.pause = max(l.pause, e.rule.Batch)
+}
+
+// batch is what a subscriber gets with the list, which ends it if there is an end.
+func (l *list) batch(opts *Options, end error) Batch {
+	switch {
+	case l.err != nil:
+		return Batch{End: l.err}
+	case end == nil && l.ends && opts.EndWithTopic:
+		end = ErrEnded
+	}
+	return Batch{Chunks: l.parts(opts.Join), Entries: l.entries, End: end}
 }
 
 // release empties the list, and lets go of what it held.

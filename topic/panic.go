@@ -22,29 +22,28 @@ func caught(err *error) {
 	}
 }
 
-func encode(f Form, e *Entry) (b []byte, err error) {
-	defer caught(&err)
-	return e.Encode(f), nil
-}
-
 func encodeSignal(f Form, s Signal) (b []byte, err error) {
 	defer caught(&err)
 	return f.AppendSignal(nil, s), nil
 }
 
-func send(sink Sink, b Batch) (done bool, err error) {
-	defer caught(&err)
-	return sink.Send(b), nil
+// deliver gives a batch to a sink, and reports whether it was the last.
+func deliver(sink Sink, b Batch) (done, over bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			over = true
+			endPanicked(sink, v, b.End != nil)
+		}
+	}()
+	return sink.Send(b), b.End != nil
 }
 
-// deliver gives a batch to a sink. One that panics is told that it is over, and
-// over is true.
-func deliver(sink Sink, b Batch) (done, over bool) {
-	done, err := send(sink, b)
-	if err != nil && b.End == nil {
-		_, _ = send(sink, Batch{End: err}) // if it cannot bear that either, nobody is left to tell
+// endPanicked tells a sink that has panicked that it is over, unless it was just
+// told. If it cannot bear that either, nobody is left to tell.
+func endPanicked(sink Sink, v any, told bool) {
+	if !told {
+		deliver(sink, Batch{End: &PanicError{v, debug.Stack()}})
 	}
-	return done, err != nil || b.End != nil
 }
 
 // read reads what a catch-up worker reads at a time.

@@ -113,3 +113,37 @@ func TestPanics(t *testing.T) {
 		}
 	}
 }
+
+// Of those who are given a turn together, sinks that panic cost none of the
+// others a batch, nor give them one twice.
+func TestPanicsAmongOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := openHub(t, nil, &topic.HubOptions{Ping: -1, Shards: 1, Readers: 1})
+		var sinks [8]fragileSink
+		for i := range sinks {
+			if i%3 == 1 {
+				sinks[i].panics.Store(2) // it cannot bear its end either
+			}
+			form := topic.Form(script{})
+			if i >= 4 {
+				form = &fragile{}
+			}
+			defer hub.Subscribe(&sinks[i], topic.Options{Form: form}, selection(t, hub.Now(), "a")).Close()
+		}
+		synctest.Wait()
+		publish(t, hub, "a", "1")
+		synctest.Wait()
+		publish(t, hub, "a", "2")
+		synctest.Wait()
+		for i := range sinks {
+			if i%3 != 1 {
+				want(t, &sinks[i].recorder, "a=1", "a=2")
+			} else if ends := sinks[i].ends.Load(); ends != 1 {
+				t.Errorf("sink %d was ended %d times", i, ends)
+			}
+		}
+		if got := hub.Stats().Batches; got != 5*2+3 {
+			t.Errorf("%d batches", got)
+		}
+	})
+}

@@ -118,12 +118,9 @@ func (s *shard) giveWaiting(sub *Subscriber, end error) {
 	l := &s.waited
 	if sub.opts.Form != l.form || !slices.Equal(sub.waiting, s.waitedFor) {
 		s.waitedFor = append(s.waitedFor[:0], sub.waiting...)
-		l.begin(sub.opts.Form)
 		left := conflate(sub.waiting)
 		s.waitedConflated = len(sub.waiting) - len(left)
-		for _, e := range left {
-			l.add(e)
-		}
+		l.fill(sub.opts.Form, left)
 	}
 	s.counts.Conflated += uint64(s.waitedConflated)
 	clear(sub.waiting)

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -28,6 +29,8 @@ type shard struct {
 	members         []*Subscriber
 	drains          bool          // by Hub.Drain: who is writable is ended
 	dirty           []*Subscriber // with staged entries
+	served          int           // of them
+	wanted          []ruled       // by one of them
 	single          [1][]byte     // chunks of one
 	fresh           list          // of a turn
 	waited          list          // of waitedFor, what waited for the end of a rest
@@ -378,7 +381,7 @@ func (s *shard) visit() bool {
 	}
 	s.turn = turn
 	for i, e := range turn {
-		s.index.match(e.Topic, func(sn *subscription) { s.stage(sn, i) })
+		s.index.match(e.Topic, func(b bucket) { s.stage(b, i) })
 	}
 	s.next += uint64(len(turn))
 	s.end = turn[len(turn)-1].ID
@@ -387,21 +390,25 @@ func (s *shard) visit() bool {
 	return true
 }
 
-// stage notes that the subscription's subscriber wants entry i of the turn.
-func (s *shard) stage(sn *subscription, i int) {
+// stage notes that the subscriptions' subscribers want entry i of the turn.
+func (s *shard) stage(subscriptions bucket, i int) {
 	e := s.turn[i]
-	if e.ID.Seq <= sn.cursor.Seq && e.ID.Epoch == sn.cursor.Epoch {
-		return
+	id := e.ID
+	for _, p := range subscriptions {
+		sn := p.subscription
+		if id.Seq <= sn.cursor.Seq && id.Epoch == sn.cursor.Epoch {
+			continue
+		}
+		sub := sn.Subscriber
+		if sub.state != live && (sub.state != resting || sub.behind()) {
+			s.miss(sn, e)
+			continue
+		}
+		if sub.staged == 0 {
+			s.dirty = append(s.dirty, sub)
+		}
+		sub.staged |= 1 << i // once, however many of its subscriptions match
 	}
-	sub := sn.Subscriber
-	if sub.state != live && (sub.state != resting || sub.behind()) {
-		s.miss(sn, e)
-		return
-	}
-	if sub.staged == 0 {
-		s.dirty = append(s.dirty, sub)
-	}
-	sub.staged |= 1 << i // once, however many of its subscriptions match
 }
 
 // miss notes that a subscriber could not be given an entry now.
@@ -423,29 +430,55 @@ func (s *shard) miss(sn *subscription, e ruled) {
 	}
 }
 
-// flush sends what was staged. Subscribers with the same form and the same
-// entries share the list.
+// flush gives what was staged.
 func (s *shard) flush() {
-	var now time.Time // if it is needed
+	for s.served < len(s.dirty) {
+		s.serve()
+	}
+	clear(s.dirty)
+	s.dirty, s.served = s.dirty[:0], 0
+	s.fresh.release()
+	clear(s.wanted)
+}
+
+// serve gives until all have got theirs, or a sink has panicked. Subscribers with
+// the same form and the same entries share the list.
+func (s *shard) serve() {
+	var (
+		now     time.Time // if it is needed
+		mask    uint64    // whose list it is
+		opts    Options   // whose batch
+		batch   Batch
+		serving *Subscriber
+	)
+	defer func() { // one for all: one for each would be a quarter of what a delivery costs
+		if serving != nil {
+			endPanicked(serving.sink, recover(), batch.End != nil)
+			s.over(serving)
+		}
+	}()
 	l := &s.fresh
-	mask := uint64(0)
-	for i, sub := range s.dirty {
-		s.dirty[i] = nil
+	for s.served < len(s.dirty) {
+		sub := s.dirty[s.served]
+		s.served++
 		if sub.state == resting {
 			s.wait(sub)
 			continue
 		}
-		if sub.staged != mask || sub.opts.Form != l.form {
-			mask = sub.staged
-			l.begin(sub.opts.Form)
-			for j, e := range s.turn {
-				if mask&(1<<j) != 0 {
-					l.add(e)
-				}
+		if sub.staged != mask || sub.opts != opts {
+			if sub.staged != mask || sub.opts.Form != opts.Form {
+				l.fill(sub.opts.Form, s.wantedBy(sub))
 			}
+			mask, opts = sub.staged, sub.opts
+			batch = l.batch(&opts, nil)
+			batch.Later = s.later
 		}
 		sub.staged = 0
-		s.giveList(sub, l, nil)
+		s.counts.gave(l)
+		serving = sub
+		done := sub.sink.Send(batch)
+		serving = nil
+		s.given(sub, done, batch.End != nil)
 		if l.pause > 0 {
 			if now.IsZero() {
 				now = time.Now()
@@ -453,30 +486,38 @@ func (s *shard) flush() {
 			s.rest(sub, now.Add(l.pause))
 		}
 	}
-	s.dirty = s.dirty[:0]
-	l.release()
 }
 
-// giveList sends a list, and ends the subscriber if there is an end.
+// wantedBy returns the entries that are staged for a subscriber. The next call
+// changes them.
+func (s *shard) wantedBy(sub *Subscriber) []ruled {
+	s.wanted = s.wanted[:0]
+	for mask := sub.staged; mask != 0; mask &= mask - 1 {
+		s.wanted = append(s.wanted, s.turn[bits.TrailingZeros64(mask)])
+	}
+	return s.wanted
+}
+
+// giveList gives a list, and ends the subscriber if there is an end.
 func (s *shard) giveList(sub *Subscriber, l *list, end error) {
-	if l.err != nil {
-		s.give(sub, Batch{End: l.err})
-		return
-	}
-	if end == nil && l.ends && sub.opts.EndWithTopic {
-		end = ErrEnded
-	}
-	s.counts.Delivered += l.events
-	s.counts.Bytes += l.bytes
-	s.give(sub, Batch{Chunks: l.parts(sub.opts.Join), Entries: l.entries, End: end})
+	s.counts.gave(l)
+	b := l.batch(&sub.opts, end)
+	b.Later = s.later
+	done, over := deliver(sub.sink, b)
+	s.given(sub, done, over)
 }
 
-// give sends a batch to a subscriber whose sink is writable, and which has been
-// given everything else up to the shard's position.
+// give gives a batch without events.
 func (s *shard) give(sub *Subscriber, b Batch) {
 	s.counts.Batches++
 	b.Later = s.later
 	done, over := deliver(sub.sink, b)
+	s.given(sub, done, over)
+}
+
+// given is called when a subscriber has been given everything up to the shard's
+// position.
+func (s *shard) given(sub *Subscriber, done, over bool) {
 	switch {
 	case over:
 		s.over(sub)

@@ -30,6 +30,13 @@ func (s *Stats) add(o *Stats) {
 	s.Lagging += o.Lagging
 }
 
+// gave counts a list that was given to a subscriber.
+func (s *Stats) gave(l *list) {
+	s.Batches++
+	s.Delivered += l.events
+	s.Bytes += l.bytes
+}
+
 // shownStats are a shard's counts as others may read them. No other data that
 // changes is on their cache lines.
 type shownStats struct {

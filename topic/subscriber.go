@@ -108,21 +108,15 @@ type Options struct {
 // goroutine but not from within Send.
 type Subscriber struct {
 	shard *shard
-	sink  Sink
-	opts  Options
+
+	// What a delivery needs lies together.
+	sink Sink
+	opts Options
 
 	// The shard owns the rest.
-	subscriptions []*subscription
-	staged        uint64 // this turn's entries to send, one bit each
-	missed        uint64 // newest matching entry visited while not present; 0 if none
-	*aside               // never nil
-
-	pingAt           time.Duration // on the shard's clock
-	earlier, laterOn *Subscriber   // neighbours in the shard's order of pingAt
-
-	closed chan struct{} // made by Close, closed by the shard; nil after Leave
-
-	member   int32 // index into shard.members
+	staged   uint64 // this turn's entries to send, one bit each
+	missed   uint64 // newest matching entry visited while not present; 0 if none
+	member   int32  // index into shard.members
 	state    state
 	again    bool // there is more to read from the log before it can be live
 	drops    bool // something was dropped that it is to be told of
@@ -132,6 +126,14 @@ type Subscriber struct {
 	greeted  bool
 	pingOwed bool // a heartbeat came due that could not be sent
 	leaving  bool // Leave or Close was called
+
+	*aside        // never nil
+	subscriptions []*subscription
+
+	pingAt           time.Duration // on the shard's clock
+	earlier, laterOn *Subscriber   // neighbours in the shard's order of pingAt
+
+	closed chan struct{} // made by Close, closed by the shard; nil after Leave
 }
 
 // aside is what a subscriber needs while it rests, lags or is waited for.
@@ -179,12 +181,12 @@ const (
 // subscription is one selection of a subscriber.
 type subscription struct {
 	*Subscriber
-	name     string
-	patterns []Pattern
-	slots    []int // where each pattern stands in its bucket
 	// cursor is exact while the subscriber is not live. While it is live, the
 	// cursor is the shard's position, unless this one lies further on.
 	cursor     Cursor
+	name       string
+	patterns   []Pattern
+	slots      []int    // where each pattern stands in its bucket
 	*beginning          // never nil
 	dropped    *dropped // nil if nothing was
 	replays    bool     // it has not been live since its Start: nothing is dropped

@@ -22,6 +22,7 @@ type tail struct {
 	rules *Rules
 
 	mu          sync.Mutex
+	observer    func([]*Entry)     // or nil
 	ring        [tailEntries]ruled // position p is at ring[p%tailEntries]
 	first, next uint64             // positions held: first <= p < next
 	bytes       int
@@ -31,6 +32,9 @@ type tail struct {
 func (t *tail) push(entries []*Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.observer != nil {
+		t.observer(entries)
+	}
 	var rule *Rule
 	for i, e := range entries {
 		for t.next-t.first == tailEntries || t.next > t.first && t.bytes+len(e.Data) > tailBytes {
@@ -61,6 +65,9 @@ func (t *tail) reset(end ID) {
 	}
 	t.next++ // a position where nothing is
 	t.first, t.bytes, t.end = t.next, 0, end
+	if t.observer != nil {
+		t.observer(nil)
+	}
 }
 
 // position returns where a shard that has visited everything stands.
