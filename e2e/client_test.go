@@ -46,36 +46,100 @@ func TestClientFirstEvent(t *testing.T) {
 }
 
 // Thousands of events a second come into one tab in order, and leave the page
-// time to do something else.
+// time to do something else. What the browser itself and the machine take is seen
+// of a WebSocket without the client.
 func TestClientFlood(t *testing.T) {
 	s := serve(t)
 	p := newTab(t, s.url+emptyPage)
-	p.run(`longest = 0; long = 0;
-		new PerformanceObserver((list) => { for (const { duration } of list.getEntries()) { long++; longest = Math.max(longest, duration); } }).observe({ type: "longtask" });`)
-	for i, options := range []string{`{}`, `{ shared: true }`} {
-		p.client(options)
+	p.run(`import("/client.js").then((client) => window.Duplex = client.Duplex)`)
+	p.run(`longest = long = 0;
+		new PerformanceObserver((list) => { for (const { duration } of list.getEntries()) { long++; longest = Math.max(longest, duration); } }).observe({ type: "longtask" });
+		take = ({ data }) => { if (data.n !== count++) wrong++; };`)
+	for i, reader := range []struct{ name, subscribe string }{
+		{"no client", `client = new WebSocket(location.origin.replace("http", "ws") + "/topics/TOPIC", ["duplex.v1"]);
+			new Promise((ready) => {
+				client.onmessage = ({ data }) => {
+					const message = JSON.parse(data);
+					message.event === "$ping" ? ready() : take(message);
+				};
+			})`},
+		{"websocket", `client = new Duplex("/", { transports: ["websocket"] }); client.subscribe("TOPIC", take).ready`},
+		{"sse", `client = new Duplex("/", { transports: ["sse"] }); client.subscribe("TOPIC", take).ready`},
+		{"shared", `client = new Duplex("/", { shared: true, transports: ["websocket"] }); client.subscribe("TOPIC", take).ready`},
+	} {
 		topic := fmt.Sprint("flood/", i)
-		p.run(`count = 0; wrong = 0; (window.subscription = client.subscribe(` + quote(topic) + `, ({ data }) => { if (data.n !== count++) wrong++; })).ready`)
+		p.run(`count = wrong = 0; ` + strings.ReplaceAll(reader.subscribe, "TOPIC", topic))
 		const batch = 1000
 		began := time.Now()
 		published := 0
 		for tick := began; time.Since(began) < *flood; tick = tick.Add(batch * time.Second / 10_000) {
 			time.Sleep(time.Until(tick))
-			var lines strings.Builder
-			for i := range batch {
-				fmt.Fprintf(&lines, `{"data":{"n":%d,"text":"an event of a hundred bytes or so, as it may come from a stock exchange"}}`+"\n", published+i)
-			}
-			if response, body := do(t, "POST", s.topic(topic)+"?batch", lines.String()); response.StatusCode != 201 {
-				t.Fatalf("%s %s", response.Status, body)
-			}
+			s.publishNumbers(t, topic, published, batch)
 			published += batch
 		}
 		rate := float64(published) / time.Since(began).Seconds()
 		p.until(fmt.Sprintf(`count === %d`, published))
 		check(p, `wrong`, 0)
-		t.Logf("%s: %d events at %.0f/s; long tasks: %d, the longest %.0f ms", options, published, rate, evaluate[int](p, `long`), evaluate[float64](p, `longest`))
+		t.Logf("%s: %d events at %.0f/s; long tasks: %d, the longest %.0f ms", reader.name, published, rate, evaluate[int](p, `long`), evaluate[float64](p, `longest`))
 		p.run(`client.close(); long = longest = 0`)
 	}
+}
+
+// publishNumbers publishes events that say which they are.
+func (s *server) publishNumbers(t testing.TB, topic string, from, n int) {
+	t.Helper()
+	var lines strings.Builder
+	for i := range n {
+		fmt.Fprintf(&lines, `{"data":{"n":%d,"text":"an event of a hundred bytes or so, as it may come from a stock exchange"}}`+"\n", from+i)
+	}
+	if response, body := do(t, "POST", s.topic(topic)+"?batch", lines.String()); response.StatusCode != 201 {
+		t.Fatalf("%s %s", response.Status, body)
+	}
+}
+
+// However much there is to catch up with, a page gets its turn after 256 events, or
+// after 8 ms. (Of a WebSocket, the browser brings each message in a task of its
+// own.)
+func TestClientLeavesTurns(t *testing.T) {
+	s := serve(t)
+	const all = 3000
+	for n := 0; n < all; n += 1000 {
+		s.publishNumbers(t, "many", n, 1000)
+	}
+	s.publishNumbers(t, "few", 0, 50)
+	p := newTab(t, s.url+emptyPage)
+	// A message to itself comes in a task of its own.
+	p.run(`import("/client.js").then((client) => window.Duplex = client.Duplex)`)
+	p.run(`const { port1, port2 } = new MessageChannel();
+		port1.onmessage = () => { most = Math.max(most, inTask); inTask = 0; };
+		take = ({ data }) => {
+			if (!inTask++) port2.postMessage(0);
+			if (data.n !== count++) wrong++;
+			for (const until = performance.now() + ms; performance.now() < until; );
+		};
+		iterate = async (subscription) => { for await (const event of subscription) take(event); };`)
+	for _, transport := range []string{"sse", "stream", "longpoll", "poll"} {
+		for _, read := range []string{`client.subscribe(TOPIC, take, from)`, `iterate(client.subscribe(TOPIC, from))`} {
+			begin := func(topic string, ms int) {
+				p.run(fmt.Sprintf(`count = wrong = inTask = most = 0; ms = %d; from = { after: "earliest" };
+					client = new Duplex("/", { transports: [%q] });`, ms, transport) + strings.ReplaceAll(read, "TOPIC", quote(topic)) + `; 0`)
+			}
+			end := func(n, limit int) {
+				p.until(fmt.Sprintf(`count === %d && !inTask`, n))
+				check(p, `wrong`, 0)
+				// The page's own message may come a turn later.
+				if most := evaluate[int](p, `most`); most > 2*limit {
+					t.Errorf("%s: %s: %d events without a turn, want %d at most", transport, read, most, 2*limit)
+				}
+				p.run(`client.close()`)
+			}
+			begin("many", 0)
+			end(all, 256)
+			begin("few", 1)
+			end(50, 10)
+		}
+	}
+	p.checkQuiet()
 }
 
 // A laptop that is closed and opened: its browser is stopped, while its

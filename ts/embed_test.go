@@ -49,6 +49,31 @@ func TestBundleIsCurrent(t *testing.T) {
 	}
 }
 
+// What is shortened is no name that others use.
+func TestBundleKeepsPublicNames(t *testing.T) {
+	types, err := Files.ReadFile("dist/client.d.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`^--mangle-props=\^\((.*)\)\\z$`)
+	found := 0
+	for _, command := range bundles(t) {
+		for _, word := range command {
+			names := list.FindStringSubmatch(word)
+			if names == nil {
+				continue
+			}
+			found++
+			if name := regexp.MustCompile(`\b(` + names[1] + `)\??[:(<]`).Find(types); name != nil {
+				t.Errorf("%q is in client.d.ts", name)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no list of names that are shortened")
+	}
+}
+
 // Pages load it before anything else of Duplex.
 func TestBundleIsSmall(t *testing.T) {
 	command := bundles(t)["dist/client.js"]

@@ -43,7 +43,6 @@ export class Attempt implements Receiver {
   #over = false;
   #interval = 25; // seconds
   #heard = 0;
-  #limit = 0;
   #due = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -91,14 +90,13 @@ export class Attempt implements Receiver {
     this.#owner.message(this, event);
   }
 
-  heard(limit = 0): void {
+  heard(): void {
     this.#heard = now();
-    this.#limit = limit;
   }
 
   /** How long it may be silent, in ms. */
   get #patience(): number {
-    return this.#limit || this.#interval * 1500;
+    return this.#interval * 1500;
   }
 
   #watch(ms: number = this.#patience): void {

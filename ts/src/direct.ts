@@ -22,7 +22,6 @@ const firstProbe = 30_000;
 const lastProbe = 600_000;
 const betweenChanges = 60_000;
 const lasting = 5000;
-const patience = 2000;
 /** How long names that nobody wants any more may still be subscribed. */
 const linger = 500;
 const noSign = "no sign";
@@ -393,11 +392,8 @@ export class Direct implements Connection, Owner, Shared {
     if (this.status.state === "waiting") return this.#connect();
     if (!current) return;
     if (online) this.#schedule(true);
-    if (current.stream.ping) return current.check();
-    this.#takeOver([current.transport]);
-    setTimeout(() => {
-      if (this.#current === current) current.lost(new DuplexError("cut", "no answer"));
-    }, patience);
+    if (!current.stream.ping) this.#takeOver([current.transport]);
+    current.check();
   }
 
   // Publishing.

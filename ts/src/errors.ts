@@ -42,7 +42,5 @@ export async function refusal(response: Response): Promise<DuplexError> {
 
 /** RFC 9110 §10.2.3: seconds or a date, here in milliseconds. */
 function retryAfter(value: string | null): number {
-  if (!value) return 0;
-  const seconds = Number(value);
-  return Math.max(0, Number.isNaN(seconds) ? Date.parse(value) - Date.now() || 0 : seconds * 1000);
+  return Math.max(0, Number(value) * 1000 || Date.parse(value!) - Date.now() || 0);
 }

@@ -4,9 +4,9 @@ import type { TopicEvent } from "./api.ts";
 export function parse(event: TopicEvent): TopicEvent {
   event.event ??= "message";
   if (event.binary) {
-    const text = atob(event.data.slice(event.data.indexOf(",") + 1));
-    event.media ??= event.data.slice(5, event.data.indexOf(";base64,"));
-    event.data = Uint8Array.from(text, (c) => c.charCodeAt(0));
+    const [media, text] = event.data.slice(5).split(";base64,"); // it is a data: URL
+    event.media ??= media;
+    event.data = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   }
   return event;
 }
@@ -31,5 +31,5 @@ export function matches(names: Iterable<string>, topic: string): boolean {
 
 /** Refuses what would become another URL. The rest is the server's to judge. */
 export function checkName(name: string): void {
-  if (typeof name !== "string" || name.split("/").some((segment) => !segment || segment === "." || segment === "..")) throw new TypeError(`no topic or pattern: ${name}`);
+  if (typeof name !== "string" || /(^|\/)\.{0,2}(\/|$)/.test(name)) throw new TypeError(`no topic or pattern: ${name}`);
 }

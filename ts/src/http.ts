@@ -19,7 +19,7 @@ export class Http {
 
   async token(): Promise<string | undefined> {
     const { token, getToken } = this.options;
-    return getToken ? getToken() : token;
+    return (await getToken?.()) ?? token;
   }
 
   get WebSocket(): Options["WebSocket"] {
@@ -58,7 +58,7 @@ export class Http {
   read(names: readonly string[], query: Query, signal?: AbortSignal): Promise<Response> {
     query = { ...query, member: this.options.member };
     const url = this.url(names, query);
-    if (names.length === 1 || url.length < longestQuery) return this.request(url, { signal });
+    if (url.length < longestQuery) return this.request(url, { signal });
     return this.request(this.url([], query), {
       method: "POST",
       headers: { "Content-Type": "application/json" },

@@ -1,5 +1,5 @@
 import type { TopicEvent } from "./api.ts";
-import { now, sleep } from "./clock.ts";
+import { now, rest, sleep, tired } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { failure, parsePage, type Http } from "./http.ts";
 import type { Receiver, Stream } from "./transport.ts";
@@ -8,8 +8,8 @@ import type { Receiver, Stream } from "./transport.ts";
 const hold = 25;
 /** Milliseconds between polls that found nothing. */
 const interval = 1000;
-/** Milliseconds that an answer may take, with what is between polls. */
-const patience = 10_000;
+/** Seconds that an answer may take, with what is between polls. */
+const patience = 10;
 
 /** Pages that are held until there is an event (PROTOCOL.md §5.6). */
 export function longpoll(http: Http, names: readonly string[], after: string, to: Receiver): Stream {
@@ -33,13 +33,14 @@ function pages(http: Http, names: readonly string[], after: string, to: Receiver
       const query = { as: hold ? "longpoll" : "poll", wait, after, limit: 1000 };
       const page = await parsePage(await http.read(names, query, signal), signal);
       if (signal.aborted) return;
-      to.heard(hold * 1000 + patience);
+      to.heard();
       if (!wait) to.answered(now() - began);
       const told = (event: string, data: object, id = ""): TopicEvent => ({ id, topic: "", event, data });
-      const messages = [...page.events, told("$ping", {}, page.cursor)];
+      const messages = [...page.events, told("$ping", { interval: (hold + patience) / 1.5 }, page.cursor)];
       if (page.gap) messages.unshift(told("$gap", page.gap));
       for (const message of messages) {
         to.message(message);
+        if (tired()) await rest();
         if (signal.aborted) return;
       }
       if (page.end) throw new DuplexError("end", "the topic has ended", 204);

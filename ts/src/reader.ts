@@ -1,6 +1,6 @@
 import type { TopicEvent } from "./api.ts";
 import { Backoff } from "./backoff.ts";
-import { sleep } from "./clock.ts";
+import { rest, sleep, tired } from "./clock.ts";
 import type { Feed, Sink } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
 import { matches } from "./event.ts";
@@ -141,6 +141,7 @@ export class Reader implements Feed {
       backoff.reset();
       if (page.gap) this.#give({ id: this.cursor, topic: "", event: "$gap", data: page.gap });
       for (const event of page.events) {
+        if (tired()) await rest();
         if (this.#stopped) return;
         if (this.#heard.has(event.id)) return this.#join(event.id);
         this.#give(event);

@@ -1,4 +1,4 @@
-import { now } from "./clock.ts";
+import { now, rest, tired } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { parse } from "./event.ts";
 import { failure, type Http } from "./http.ts";
@@ -40,20 +40,21 @@ function read(
     if (!response.body) throw new DuplexError("unsupported", "no streams");
     const reader = response.body.getReader();
     const text = new TextDecoder();
-    let rest = "";
+    let left = "";
     for (;;) {
       const { done, value } = await reader.read();
       if (signal.aborted) return;
       if (done) throw new DuplexError("cut", "ended", 0, retry);
       to.heard();
-      const lines = (rest + text.decode(value, { stream: true })).split("\n");
-      rest = lines.pop()!; // what the connection's end cuts off does not count
+      const lines = (left + text.decode(value, { stream: true })).split("\n");
+      left = lines.pop()!; // what the connection's end cuts off does not count
       for (const line of lines) {
         const event = json(line, (ms) => (retry = ms));
         if (!event.trim()) continue;
         if (first) to.answered(now() - began);
         first = false;
         to.message(parse(JSON.parse(event)));
+        if (tired()) await rest();
         if (signal.aborted) return;
       }
     }

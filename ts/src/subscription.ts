@@ -1,4 +1,5 @@
 import type { SubscribeOptions, TopicEvent } from "./api.ts";
+import { rest, tired } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
 import type { DuplexError } from "./errors.ts";
 
@@ -93,6 +94,7 @@ export class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
   async *[Symbol.asyncIterator](): AsyncGenerator<TopicEvent<T>, void, undefined> {
     try {
       for (;;) {
+        if (this.#queue.length && tired()) await rest();
         const event = this.#queue.shift();
         if (event) {
           this.cursor = event.id;

@@ -7,8 +7,8 @@ export type Open = (http: Http, names: readonly string[], after: string, to: Rec
 
 /** Who gets what comes. Nothing follows `lost`, or the stream's `close`. */
 export interface Receiver {
-  /** Something came; the next has to within `limit` ms, or else within 1.5 intervals of `$ping`. */
-  heard(limit?: number): void;
+  /** Something came; the next has to within 1.5 intervals of `$ping`. */
+  heard(): void;
   /** An event or a signal; the first message is a signal, as a sign that the transport works. */
   message(event: TopicEvent): void;
   /** The milliseconds from a question to its answer. */

@@ -1,8 +1,7 @@
 /** Calls when a page, or the device under it, comes back (PROTOCOL.md §15.6). */
 export function onWake(woken: (online: boolean) => void, signal: AbortSignal): void {
-  const { document } = globalThis as { document?: Document };
-  const shown = () => document?.visibilityState !== "hidden" && woken(false);
-  globalThis.addEventListener?.("online", () => woken(true), { signal });
-  globalThis.addEventListener?.("pageshow", shown, { signal });
-  document?.addEventListener("visibilitychange", shown, { signal });
+  for (const type of ["online", "pageshow", "visibilitychange"]) {
+    const online = type === "online";
+    globalThis.addEventListener?.(type, () => (online || globalThis.document?.visibilityState !== "hidden") && woken(online), { signal });
+  }
 }
