@@ -98,8 +98,11 @@ func (s *Server) watchLog(ctx context.Context) {
 			s.failed <- err
 			return
 		}
-		if (err == nil) != (before == nil) {
-			s.config.Logger.Warn("the log", "ready", err == nil, "error", err)
+		switch {
+		case err != nil && before == nil:
+			s.config.Logger.Warn("the log takes no events", "error", err)
+		case err == nil && before != nil:
+			s.config.Logger.Warn("the log takes events again")
 		}
 		before = err
 	}

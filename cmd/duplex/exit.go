@@ -13,6 +13,7 @@ import (
 	"github.com/duplexhq/duplex/client"
 	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 	"github.com/duplexhq/duplex/cmd/duplex/internal/wstalk"
+	"github.com/duplexhq/duplex/server"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/websocket"
 )
@@ -46,6 +47,9 @@ func explain(ctx context.Context, err error) (code int, text string) {
 	}
 	if _, ok := errors.AsType[wstalk.UsageError](err); ok {
 		return exitUsage, text
+	}
+	if _, ok := errors.AsType[*server.LogError](err); ok {
+		return exitFailed, text // also if its NATS is not reached: that is no server of topics
 	}
 	if _, ok := errors.AsType[*topic.NameError](err); ok {
 		return exitUsage, strings.TrimPrefix(text, "topic: ")

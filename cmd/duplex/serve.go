@@ -46,8 +46,8 @@ Sockets that systemd has opened for the service take the place of --listen.`
 
 // Validate refuses values that would stand for the default, or for nothing.
 func (c *serveCommand) Validate() error {
-	if c.NATS != "" && (c.Memory || c.Durability == "fsync") {
-		return errors.New("--nats: the servers of NATS keep the log; --memory and --durability are for a log here")
+	if err := c.checkNATS(); err != nil {
+		return err
 	}
 	if c.Memory && c.Durability == "fsync" {
 		return errors.New("--durability fsync: a log in --memory is on no disk")
@@ -101,14 +101,6 @@ func (c *serveCommand) presence() ([]topic.Pattern, error) {
 	return patterns, nil
 }
 
-// nats says where a shared log is; nil if it is not shared.
-func (c *serveCommand) nats() *server.NATS {
-	if c.NATS == "" {
-		return nil
-	}
-	return &server.NATS{URL: c.NATS, Credentials: c.NATSCredentials, Stream: c.NATSStream, Replicas: c.NATSReplicas}
-}
-
 // place is where the log is, for people. The URL of NATS may hold a password.
 func (c *serveCommand) place() string {
 	if c.NATS != "" {
@@ -143,6 +135,10 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
+	nats, err := c.nats()
+	if err != nil {
+		return err
+	}
 	s, err := server.New(&server.Config{
 		Listen:            c.Listen,
 		Listeners:         listeners,
@@ -170,7 +166,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		NoCompression:     !c.Compression,
 		Data:              c.data(),
 		Fsync:             c.Durability == "fsync",
-		NATS:              c.nats(),
+		NATS:              nats,
 		RetainEvents:      unlimited(c.RetainEvents),
 		RetainAge:         unlimited(c.RetainAge),
 		RetainBytes:       int64(unlimited(c.RetainBytes)),

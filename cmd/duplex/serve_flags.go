@@ -44,6 +44,9 @@ type (
 		Rule            []rule        `sep:"\n" placeholder:"RULE" help:"What differs for the topics of a pattern, see above; repeatable, the first that matches counts."`
 		NATS            string        `name:"nats" env:"DUPLEX_NATS" placeholder:"URL" help:"Keep the log on this NATS server, or on the servers of a cluster, separated by commas, in place of --data. All servers on one NATS are one: whatever is published on one is read on all."`
 		NATSCredentials string        `name:"nats-credentials" placeholder:"FILE" help:"Credentials for NATS: a user's JWT and key."`
+		NATSCA          string        `name:"nats-ca" env:"DUPLEX_NATS_CA" placeholder:"FILE" help:"Authority of the NATS servers' certificates, in PEM, if the system does not know it. The connection is TLS then, as with a tls:// URL."`
+		NATSCert        string        `name:"nats-cert" placeholder:"FILE" help:"Certificate by which NATS knows this server, in PEM. It is read for each connection."`
+		NATSKey         string        `name:"nats-key" placeholder:"FILE" help:"Key of that certificate in PEM."`
 		NATSStream      string        `name:"nats-stream" default:"duplex" placeholder:"NAME" help:"Stream on NATS; it is made if missing (default duplex)."`
 		NATSReplicas    int           `name:"nats-replicas" default:"1" placeholder:"N" help:"Servers that have a copy of a stream that is made: 1, 3 or 5 (default 1)."`
 	}

@@ -38,15 +38,16 @@ const (
 
 	errCodeWrongLast     = 10071
 	errCodeTooLarge      = 10054
+	errCodeNoCluster     = 10074 // replicas of a server that is alone
 	headerExpectedLast   = "Nats-Expected-Last-Sequence"
 	headerExpectedStream = "Nats-Expected-Stream"
 	headerSequence       = "Nats-Sequence"
 )
 
 // ErrUnavailable says that the external NATS server, or its stream, does not
-// answer. What was to be appended may or may not be stored; with a key, it can
+// answer, or lets nobody in. What was to be appended may or may not be stored; with a key, it can
 // be appended again. It passes when the server is back.
-var ErrUnavailable error = &unavailable{"jetlog: the NATS server does not answer"}
+var ErrUnavailable error = &unavailable{"jetlog: NATS cannot be used"}
 
 // remote follows a stream that other nodes write to, and writes to it.
 type remote struct {

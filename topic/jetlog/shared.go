@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -36,7 +37,8 @@ func openShared(o *Options) (l *Log, err error) {
 		return nil, err
 	}
 	var s *stream
-	for {
+	var why error // the newest that says more than that time is over
+	for told := false; ; {
 		asking, cancel := context.WithTimeout(ctx, askPatience)
 		s, err = openStream(asking, c, jetstream.StreamConfig{
 			Name:        n.Stream,
@@ -56,13 +58,26 @@ func openShared(o *Options) (l *Log, err error) {
 		if err == nil {
 			break
 		}
+		if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == errCodeNoCluster {
+			return nil, fmt.Errorf("jetlog: %w", err)
+		}
+		if errors.Is(err, nats.ErrNoResponders) {
+			err = fmt.Errorf("%w: there is no JetStream, or it is not ready", err)
+		}
+		if why == nil || !errors.Is(err, context.DeadlineExceeded) {
+			why = err
+		}
+		if !told {
+			told = true
+			o.Logger.Warn("waiting for NATS", "error", why)
+		}
 		// It may be that the cluster has just begun, that another node makes the
 		// stream, or that this server is cut off from the others.
 		c.move()
 		select {
 		case <-time.After(reconnectWait):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, why)
 		}
 	}
 	meta := s.config().Metadata
