@@ -13,6 +13,8 @@
 //	...
 //	client := &http.Client{Transport: &http.Transport{DialContext: network.Dial}}
 //	client.Get("http://server.test/")
+//
+// Tests of programs on the real one have their Ports from here.
 package testnet
 
 import (

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/duplexhq/duplex/internal/testnet"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -130,21 +130,6 @@ func (p *process) kill() {
 		p.Process.Signal(syscall.SIGKILL)
 		p.Wait()
 	}
-}
-
-// freePorts finds ports that nobody listens on.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // A node is killed while it publishes. Another one has all that it has
@@ -357,7 +342,7 @@ func TestServerKilled(t *testing.T) {
 		t.Skip("kills processes for some seconds")
 	}
 	t.Parallel()
-	config := serverConfig{Name: "alone", Dir: t.TempDir(), Port: freePorts(t, 1)[0]}
+	config := serverConfig{Name: "alone", Dir: t.TempDir(), Port: testnet.Ports(t, 1)[0]}
 	p := start(t, again(t, serverVariable, config))
 	n := &NATS{URL: fmt.Sprintf("nats://127.0.0.1:%d", config.Port), Stream: "events"}
 	var logs []*Log
@@ -405,7 +390,7 @@ type cluster struct {
 
 func startServers(t testing.TB) *cluster {
 	t.Helper()
-	ports := freePorts(t, 6)
+	ports := testnet.Ports(t, 6)
 	var routes, urls []string
 	for i := range 3 {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i+3]))
