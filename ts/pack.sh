@@ -50,6 +50,6 @@ try {
 // @ts-expect-error: a topic is text
 duplex.subscribe(42);
 EOF
-npm install --silent --no-audit --no-fund "$work"/*.tgz typescript@7.0.2 vite@8.3.8
+npm install --silent --no-audit --no-fund --prefer-offline --fetch-retries=5 "$work"/*.tgz typescript@7.0.2 vite@8.3.8
 npx tsc
 npx vite build

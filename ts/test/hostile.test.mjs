@@ -45,7 +45,7 @@ for (const [name, { spoil, want }] of Object.entries(cases)) {
     const took = performance.now() - began;
     t.diagnostic(`first event after ${Math.round(took)} ms over ${client.status.transport}: ${JSON.stringify(client.status.failed)}`);
     assert.deepEqual(take.ids(), [id]);
-    assert.equal(client.status.transport, want);
+    await until(want, () => client.status.transport === want); // on a busy machine it may have been late
   });
 }
 

@@ -79,7 +79,7 @@ test(`readers come and go, for ${rounds} rounds`, async (t) => {
     const rest = new Set(log.slice(at).map((e) => e.id));
     const start = after === "now" ? all.indexOf(ids[0]) : all.findIndex((id) => rest.has(id));
     if (open.includes(readers[i])) {
-      await until(`${label} at the end`, () => ids.at(-1) === all.at(-1) || (after === "now" && !ids.length), 20_000).catch((e) => {
+      await until(`${label} at the end`, () => ids.at(-1) === all.at(-1) || (after === "now" && !ids.length)).catch((e) => {
         throw new Error(`${e.message}: ${ids.length} events, the last ${ids.at(-1)}; want ${all.length - start}, the last ${all.at(-1)}; ${JSON.stringify(client.status)}`);
       });
     }

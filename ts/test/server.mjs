@@ -1,11 +1,12 @@
 // What the tests share: the built server, and a proxy that spoils what passes.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sleep, until } from "./wait.mjs";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -17,17 +18,36 @@ const binary = (() => {
   return path;
 })();
 
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  return port;
+/**
+ * A port for a server that ends and begins again there: below those that the kernel gives away by
+ * itself, and the test's until its end, as internal/testnet has it for tests in Go.
+ */
+async function claimPort(t) {
+  const [low] = readFileSync("/proc/sys/net/ipv4/ip_local_port_range", "utf8").split(/\s/).map(Number);
+  const from = 10_081; // browsers and fetch refuse some below it
+  for (;;) {
+    const port = from + Math.floor(Math.random() * ((low > from + 1000 ? low : 32_768) - from));
+    const claim = net.createServer();
+    const listener = net.createServer();
+    try {
+      claim.listen(`\0duplex-port-${port}`);
+      await once(claim, "listening");
+      listener.listen(port, "0.0.0.0"); // who knows nothing of claims may be there
+      await once(listener, "listening");
+      listener.close();
+      claim.unref();
+      t.after(() => claim.close());
+      return port;
+    } catch (error) {
+      claim.close();
+      if (error.code !== "EADDRINUSE") throw error;
+    }
+  }
 }
 
 /** `duplex serve`, until the test ends. */
 export async function serve(t, ...args) {
-  const port = await freePort();
+  const port = await claimPort(t);
   const url = `http://127.0.0.1:${port}`;
   let child;
   const server = {
@@ -54,12 +74,7 @@ export async function serve(t, ...args) {
   return server;
 }
 
-export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-
-/** Waits until it is true. */
-export async function until(what, condition, ms = 10_000) {
-  for (const end = Date.now() + ms; !condition(); await sleep(5)) if (Date.now() > end) throw new Error(`not in time: ${what}`);
-}
+export { sleep, until };
 
 /**
  * A proxy before a server. `spoil` may be changed at any time:

@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { bundle } from "./bundle.mjs";
+import { sleep, until } from "./wait.mjs";
 
 // Which tab does something: here all are in one process.
 const owner = new AsyncLocalStorage();
@@ -68,6 +69,8 @@ class Server {
   log = [];
   open = new Set();
   most = 0;
+  asked = 0; // to publish
+  delay = () => sleep(2);
   publishEvent(topic, data) {
     const event = { id: `e-${this.log.length + 1}`, topic, event: "message", data };
     this.log.push(event);
@@ -104,7 +107,7 @@ class Server {
         }, Math.random() * 10);
         return { pause() {}, resume() {}, close() { feeds.delete(f); } };
       },
-      async publish(p) { await new Promise((r) => setTimeout(r, 2)); if (!server.open.has(c)) throw new Error("closed"); return server.publishEvent(p.topic, p.data); },
+      async publish(p) { server.asked++; await server.delay(); if (!server.open.has(c)) throw new Error("closed"); return server.publishEvent(p.topic, p.data); },
       pipelines: () => false,
       use() {}, check() {},
       close() { feeds.clear(); server.open.delete(c); },
@@ -117,7 +120,6 @@ class Server {
   crash(who) { for (const c of [...this.open]) if (c.who === who) c.close(); }
 }
 
-const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 let names = 0;
 function newTab(server, name) {
   const tab = { id: ++names, got: {}, connection: null };
@@ -146,17 +148,16 @@ test("twenty tabs are one connection, and each event comes once to each", async 
   const server = new Server();
   const tabs = Array.from({ length: 20 }, () => newTab(server, "twenty"));
   const got = tabs.map((t) => t.read("a", "now"));
-  for (let i = 0; i < 100 && !got.every((g) => g.placed); i++) await sleep(10);
-  assert(got.every((g) => g.placed), "placed");
+  await until("placed", () => got.every((g) => g.placed));
   for (let i = 0; i < 50; i++) { server.publishEvent("a", i); if (i % 7 === 0) await sleep(1); }
-  await sleep(50);
+  await until("all events", () => got.every((g) => g.events.length >= 50));
+  await sleep(20); // for what comes twice
   assert.equal(server.open.size, 1);
   assert.equal(server.most, 1);
   for (const g of got) assert.deepEqual(g.events.map((e) => e.data), Array.from({ length: 50 }, (_, i) => i));
   assert.equal(tabs[7].connection.status.transport, "websocket");
   for (const t of tabs) t.connection.close();
-  await sleep(20);
-  assert.equal(server.open.size, 0);
+  await until("no connection", () => server.open.size === 0);
 });
 
 test("leaders come and go, and nothing is lost or doubled", async () => {
@@ -178,8 +179,9 @@ test("leaders come and go, and nothing is lost or doubled", async () => {
     begin(fresh, round % 2 ? "earliest" : known);
   }
   clearInterval(publishing);
-  await sleep(200);
   const all = server.log.filter((e) => e.topic === "a").map((e) => e.id);
+  await until("all events", () => readers.every(({ t, g }) => t.dead || g.events.at(-1)?.id === all.at(-1))).catch(() => {}); // judged below
+  await sleep(20); // for what comes twice
   for (const { t, g, from } of readers) {
     const ids = g.events.map((e) => e.id);
     const start = from === "earliest" ? 0 : all.findIndex((id) => Number(id.split("-")[1]) > Number(from.split("-")[1]));
@@ -196,17 +198,18 @@ test("tabs publish through the leader, and are told when it is gone", async () =
   const got = second.read("a", "now");
   while (!got.placed) await sleep(5);
   assert.equal(await second.connection.publish({ key: "1", topic: "a", data: "one", media: "text/plain" }), "e-1");
+  server.delay = () => new Promise(() => {});
   const lost = second.connection.publish({ key: "2", topic: "a", data: "two", media: "text/plain" });
   lost.catch(() => {});
-  await sleep(1);
+  await until("it is asked", () => server.asked === 2);
   first.crash();
+  server.delay = () => sleep(2);
   // Whether it was stored nobody knows: the same key goes to the next leader.
   await assert.rejects(lost, { code: "cut", retryable: true });
   assert.equal(second.connection.pipelines({}), false);
   await second.connection.publish({ key: "2", topic: "a", data: "two", media: "text/plain" });
-  await sleep(20);
+  await until("the second", () => got.events.at(-1)?.data === "two");
   assert.equal(got.events[0].data, "one");
-  assert.equal(got.events.at(-1).data, "two");
   second.connection.close();
   await assert.rejects(second.connection.publish({ key: "3", topic: "a", data: "three", media: "text/plain" }), { code: "closed" });
 });
