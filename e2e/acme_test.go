@@ -90,7 +90,7 @@ func authorityFor(t *testing.T, tlsPort, plainPort string, valid time.Duration, 
 	cmd := command(filepath.Join(programs, "pebble"), "-config", filepath.Join(dir, "config.json"), "-dnsserver", dns)
 	cmd.Env = append(cmd.Env, "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0")
 	a.process = start(t, cmd)
-	until(t, "an authority", func() bool { return answers(listen) || a.hasEnded() })
+	until(t, "an authority", func() bool { return answers(listen) && answers(manage) || a.hasEnded() })
 	t.Setenv("SSL_CERT_FILE", a.trust)
 	return a
 }
@@ -170,7 +170,7 @@ func serveACME(t *testing.T, address, data string, a *authority, flags ...string
 // A certificate comes by tls-alpn-01 on the server's own port, is kept, and is
 // renewed.
 func TestACME(t *testing.T) {
-	const valid = 8 * time.Second
+	const valid = 15 * time.Second // until all that follows has seen it; then the test waits for its end
 	address, nowhere := freeAddress(t), freeAddress(t)
 	a := authorityFor(t, portOf(t, address), portOf(t, nowhere), valid, nil)
 	a.signal(t, syscall.SIGSTOP) // it does not answer for a while

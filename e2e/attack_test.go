@@ -269,7 +269,7 @@ func TestAttacksByHTTP2(t *testing.T) {
 		s := serveSecure(t)
 		s.publish(t, "large", "", "text/plain", strings.Repeat("x", 100_000)) // of 250 answers at once
 		s.publish(t, "a", "", "text/plain", "first")
-		bystander := openStreamBy(t, &http.Client{}, s.topic("bystander"), "text/event-stream")
+		bystander := openStream(t, s.topic("bystander"), "text/event-stream")
 		for _, test := range attacks {
 			before := memory(t, s)
 			a := attack(t, s, secure, !test.deaf)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
@@ -60,6 +61,7 @@ func launch(t testing.TB, options ...chromedp.ExecAllocatorOption) (ctx context.
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), append([]chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(profile),
+		chromedp.WSURLReadTimeout(patience),
 		chromedp.Env("TMPDIR=" + profile),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-quic", true),
@@ -245,6 +247,7 @@ type front struct {
 
 	mu      sync.Mutex // guards what follows
 	answers []int      // statuses of the server
+	asked   time.Time  // when the last request for it came
 }
 
 func newFront(t testing.TB, backend string) *front {
@@ -283,6 +286,9 @@ func newFront(t testing.TB, backend string) *front {
 		},
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.asked = time.Now()
+		f.mu.Unlock()
 		if f.holding.Load() && r.Header.Get("Upgrade") != "" {
 			<-r.Context().Done()
 			return
@@ -299,6 +305,13 @@ func newFront(t testing.TB, backend string) *front {
 		serving.Wait()
 	})
 	return f
+}
+
+// lastAsked is when the last request for the server came.
+func (f *front) lastAsked() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
 }
 
 // answered is how many times the server has given a status.

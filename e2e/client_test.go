@@ -257,10 +257,9 @@ func TestHomeWithoutWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	perform(p, "open", chromedp.Navigate(s.url))
-	p.until(connected)
-	check(p, `document.getElementById("status").textContent.startsWith("connected: sse")`, true)
+	p.until(`document.getElementById("status").textContent.startsWith("connected: sse")`)
 	p.say("without")
 	p.until(said + `.join() === "without" && document.querySelectorAll("#messages .waiting").length === 0`)
-	p.until(`document.getElementById("advice").textContent === "Clients will use sse, because WebSockets do not get through: this browser has no WebSocket."`)
+	p.advised("Clients will use sse, because WebSockets do not get through: this browser has no WebSocket.")
 	p.checkQuiet()
 }

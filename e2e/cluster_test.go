@@ -144,7 +144,7 @@ func startCluster(t *testing.T) *clusterTest {
 			roads = append(roads, newGate(t, fmt.Sprint("127.0.0.1:", config.Port)))
 		}
 		x.roads = append(x.roads, roads)
-		s := x.serve(i, "127.0.0.1:0")
+		s := x.serve(i, freeAddress(t))
 		x.nodes, x.bases = append(x.nodes, s), append(x.bases, s.url)
 	}
 	x.origin = x.nodes[0].page(t, "**", "").Cursor
@@ -410,15 +410,18 @@ func (x *clusterTest) log(node int) []clusterEntry {
 	x.Helper()
 	var log []clusterEntry
 	for cursor := x.origin; ; {
-		response, err := x.client.Get(topicURL(x.bases[node], "**") + "?" + url.Values{"after": {cursor}, "limit": {"1000"}}.Encode())
-		if err != nil {
-			x.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || response.StatusCode != http.StatusOK {
-			x.Fatal(response.Status, err, string(body))
-		}
+		var body []byte
+		until(x, fmt.Sprintf("node %d reads its log", node), func() bool {
+			response, err := x.client.Get(topicURL(x.bases[node], "**") + "?" + url.Values{"after": {cursor}, "limit": {"1000"}}.Encode())
+			if err != nil {
+				x.Fatal(err)
+			}
+			defer response.Body.Close()
+			if body, err = io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK && response.StatusCode != http.StatusServiceUnavailable {
+				x.Fatal(response.Status, err, string(body))
+			}
+			return response.StatusCode == http.StatusOK
+		})
 		var p page
 		if err := json.Unmarshal(body, &p); err != nil || p.Gap != nil {
 			x.Fatal(err, string(body))

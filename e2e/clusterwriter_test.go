@@ -127,7 +127,7 @@ func (w *clusterWriter) run() {
 }
 
 // publishPatience is how long a publisher waits for one node.
-const publishPatience = 2 * time.Second
+const publishPatience = 5 * time.Second
 
 // publish tries it once. Any error but a *wrongError may pass.
 func (w *clusterWriter) publish(base string, n int) (seq uint64, err error) {

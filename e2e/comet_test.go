@@ -180,7 +180,7 @@ func TestBrowserForeverIframe(t *testing.T) {
 // A server that stops has the frame come back to the next one.
 func TestBrowserIframeRestart(t *testing.T) {
 	data := t.TempDir()
-	s := serveAt(t, "127.0.0.1:0", data)
+	s := serveAt(t, freeAddress(t), data)
 	p := newTab(t, s.topic("frame")+"?as=poll")
 	p.run(hiddenFrame)
 	p.until(`types[0] === "$ping"`)

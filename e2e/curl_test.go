@@ -3,16 +3,20 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
+
+// curlPatience is patience in curl's seconds.
+var curlPatience = fmt.Sprint(patience.Seconds())
 
 // curl of HTTP/1.0 gets all that HTTP/1.0 can carry (PROTOCOL.md §5.16).
 func TestCurlHTTP10(t *testing.T) {
 	curl := tool(t, "curl", "curl")
 	s := serve(t)
 	old := func(args ...string) *process {
-		return start(t, command(curl, append([]string{"--http1.0", "-sSiN", "--max-time", "20"}, args...)...))
+		return start(t, command(curl, append([]string{"--http1.0", "-sSiN", "--max-time", curlPatience}, args...)...))
 	}
 	fetch := func(args ...string) (status, header, body string) {
 		t.Helper()
@@ -40,7 +44,7 @@ func TestCurlHTTP10(t *testing.T) {
 		checkNoChunks(t, header)
 	})
 	t.Run("longpoll", func(t *testing.T) {
-		held := old("-H", "Prefer: wait=15", s.topic("old")+"?after="+answer.ID)
+		held := old("-H", "Prefer: wait=50", s.topic("old")+"?after="+answer.ID)
 		until(t, "a held poll", func() bool { return s.subscribers(t, "old") == 1 })
 		if got := held.stdout.String(); got != "" {
 			t.Errorf("before the event came %q: \"No byte of the answer is sent before\" (§5.6)", got)
@@ -52,7 +56,7 @@ func TestCurlHTTP10(t *testing.T) {
 		status, header, body := splitAnswer(t, held.stdout.String())
 		var p page
 		decode(t, body, &p)
-		if !strings.Contains(status, " 200 ") || len(p.Events) != 1 || p.Cursor != id || !strings.Contains(header, "Preference-Applied: wait=15") {
+		if !strings.Contains(status, " 200 ") || len(p.Events) != 1 || p.Cursor != id || !strings.Contains(header, "Preference-Applied: wait=50") {
 			t.Errorf("longpoll: %s\n%s\n%s", status, header, body)
 		}
 		checkNoChunks(t, header)

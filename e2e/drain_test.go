@@ -20,7 +20,7 @@ import (
 // A server that is told to stop ends what is held so that everybody can go on
 // elsewhere (PROTOCOL.md §12), also beside a subscriber that takes nothing.
 func TestShutdown(t *testing.T) {
-	const drain = 5 * time.Second
+	const drain = 10 * time.Second
 	s := serve(t, "--drain-timeout", drain.String(), "--max-event-bytes", "8MiB")
 	last := s.publish(t, "news", "", "text/plain", "before")
 

@@ -4,15 +4,18 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 )
 
 // A follower reads sse or stream.
 type follower struct {
-	in    *bufio.Reader
-	media string
+	in     *bufio.Reader
+	media  string
+	cancel func()
 }
 
 func openStream(t testing.TB, url, media string, header ...string) *follower {
@@ -22,7 +25,11 @@ func openStream(t testing.TB, url, media string, header ...string) *follower {
 
 func openStreamBy(t testing.TB, client *http.Client, url, media string, header ...string) *follower {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	late := time.AfterFunc(patience, cancel)
+	defer late.Stop()
+	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +37,8 @@ func openStreamBy(t testing.TB, client *http.Client, url, media string, header .
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	response, err := client.Do(request)
+	streaming := http.Client{Transport: client.Transport} // the patience is for each event, not for all
+	response, err := streaming.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +46,7 @@ func openStreamBy(t testing.TB, client *http.Client, url, media string, header .
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != media {
 		t.Fatalf("%s: %s %v", url, response.Status, response.Header)
 	}
-	f := &follower{bufio.NewReader(response.Body), media}
+	f := &follower{bufio.NewReader(response.Body), media, cancel}
 	if m, err := f.next(); m.event != "$ping" || err != nil {
 		t.Fatalf("%s begins with %v, %v", url, m, err)
 	}
@@ -47,6 +55,8 @@ func openStreamBy(t testing.TB, client *http.Client, url, media string, header .
 
 // next returns the next event or signal.
 func (f *follower) next() (message, error) {
+	late := time.AfterFunc(patience, f.cancel)
+	defer late.Stop()
 	if f.media == "text/event-stream" {
 		return readMessage(f.in)
 	}

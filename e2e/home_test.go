@@ -79,7 +79,7 @@ func TestHomeChatIsInert(t *testing.T) {
 // while the server is away comes later.
 func TestHomeOffline(t *testing.T) {
 	dir := t.TempDir()
-	s := serveAt(t, "127.0.0.1:0", dir)
+	s := serveAt(t, freeAddress(t), dir)
 	browser := newTab(t, "about:blank")
 	first, second := browser.sibling(s.url), browser.sibling(s.url)
 	tabs := []*tab{first, second}
@@ -108,8 +108,7 @@ func TestHomeOffline(t *testing.T) {
 	serveAt(t, s.addr, dir)
 	for _, p := range tabs {
 		p.until(said + `.at(-1) === "are you there?"`)
-		p.until(connected)
-		check(p, `document.querySelectorAll("#messages .waiting").length`, 0)
+		p.until(connected + ` && document.querySelectorAll("#messages .waiting").length === 0`)
 		check(p, said+`.filter((text) => text !== "x").join("|")`, "by sse|by stream|by longpoll|by poll|by websocket|are you there?")
 	}
 }
@@ -119,16 +118,27 @@ func TestHomeCheck(t *testing.T) {
 	s := serve(t)
 	const rows = `[...document.querySelectorAll("#checked tr")].map((e) => e.children[0].textContent + " " + e.children[1].textContent + " " + e.children[5].textContent).join("|")`
 	p := newTab(t, s.url)
-	p.until(`document.getElementById("advice").textContent === "Clients will use WebSockets."`)
+	p.advised("Clients will use WebSockets.")
 	check(p, rows, "websocket works |sse works |stream works |longpoll works |poll works ")
 	p.checkQuiet()
 
 	f := newFront(t, s.url)
 	f.holding.Store(true)
 	p = newTab(t, f.url+"/")
-	p.until(`document.getElementById("advice").textContent .startsWith("Clients will use sse, because WebSockets do not get through: there was no answer in time")`)
+	p.advised("Clients will use sse, because WebSockets do not get through: there was no answer in time")
 	check(p, rows, "websocket no there was no answer in time: something on the way swallows it|sse works |stream works |longpoll works |poll works ")
 	p.until(`document.getElementById("status").textContent.startsWith("connected: sse")`)
+}
+
+// advised waits for what the page makes of its check. It asks again for as long as
+// the machine is too busy to answer in the five seconds that the page gives.
+func (p *tab) advised(advice string) {
+	p.t.Helper()
+	p.until(`(() => {
+		const again = document.getElementById("check-again");
+		if (document.getElementById("advice").textContent.startsWith(` + quote(advice) + `)) return true;
+		if (!again.disabled) again.click();
+	})()`)
 }
 
 // The topics are those of the server, the busiest first.

@@ -35,29 +35,14 @@ import (
 func newTabOverHTTP3(t *testing.T, s *secureServer, path string) *tab {
 	t.Helper()
 	address := strings.TrimPrefix(s.secure, "https://")
-	allocator, stop := chromedp.NewExecAllocator(context.Background(),
-		chromedp.ExecPath(tool(t, "chromium", "chromium")),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.Headless, chromedp.NoSandbox, chromedp.NoFirstRun, chromedp.DisableGPU, chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true),
-		chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("no-proxy-server", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	ctx, cancel := launch(t,
+		chromedp.Flag("disable-quic", false),
+		chromedp.Flag("ignore-certificate-errors", false),
 		chromedp.Flag("origin-to-force-quic-on", address),
 		chromedp.Flag("ignore-certificate-errors-spki-list", keyHash(t, address, s.authority)),
 		chromedp.Flag("enable-features", "EnableWebsocketsOverHttp3"),
 	)
-	ctx, closeAll := chromedp.NewContext(allocator)
-	t.Cleanup(func() {
-		_ = chromedp.Cancel(ctx) // it may have crashed
-		closeAll()
-		stop()
-	})
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("start chromium: %v", err)
-	}
+	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	perform(p, "open", chromedp.Navigate(s.secure+path))
 	return p
@@ -201,8 +186,9 @@ func TestBrowserWebTransport(t *testing.T) {
 	check(p, `b.datagrams[0].topic + b.datagrams[0].data.join()`, "cursors/ada17,4")
 	p.until(`b.heard.some((m) => m.topic === "cursors/bob" && m.data.length === 5000)`)
 	p.run(`clearInterval(moving)`)
-	p.run(`b.publishLossy({ op: "publish", topic: "room", data: 4, ref: 3 })`)
+	p.run(`asking = setInterval(() => b.publishLossy({ op: "publish", topic: "room", data: 4, ref: 3 }), 100)`)
 	p.until(`b.heard.some((m) => m.op === "error" && m.ref === 3 && m.status === 400)`)
+	p.run(`clearInterval(asking)`)
 
 	// At the end of the server it is told so.
 	p.run(`void b.transport.closed.then(({ closeCode, reason }) => { ending = closeCode + reason; }, (error) => { ending = String(error); })`)
@@ -289,7 +275,7 @@ func TestAttacksOverHTTP3(t *testing.T) {
 	address := strings.TrimPrefix(s.secure, "https://")
 	dial := func() *quic.Conn {
 		t.Helper()
-		conn, err := quic.DialAddr(t.Context(), address, http3.ConfigureTLSConfig(&tls.Config{RootCAs: roots}), &quic.Config{EnableDatagrams: true})
+		conn, err := quic.DialAddr(t.Context(), address, http3.ConfigureTLSConfig(&tls.Config{RootCAs: roots}), &quic.Config{EnableDatagrams: true, HandshakeIdleTimeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +306,7 @@ func TestAttacksOverHTTP3(t *testing.T) {
 	}
 	healthy := func() {
 		t.Helper()
-		transport := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		transport := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, QUICConfig: &quic.Config{HandshakeIdleTimeout: patience}}
 		defer transport.Close()
 		r, err := http.NewRequestWithContext(t.Context(), "GET", s.secure+"/healthz", nil)
 		if err != nil {

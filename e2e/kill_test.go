@@ -22,7 +22,7 @@ var killRounds = flag.Int("kill.rounds", 4, "how often TestKilledServer kills th
 // on with their ids, whatever their transport.
 func TestKilledServer(t *testing.T) {
 	data := t.TempDir()
-	s := serveAt(t, "127.0.0.1:0", data)
+	s := serveAt(t, freeAddress(t), data)
 	base := s.url
 	transports := []string{"websocket", "sse", "stream", "longpoll", "poll"}
 	var readers []*process

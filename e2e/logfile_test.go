@@ -210,7 +210,7 @@ func newCurlPoller(t *testing.T, s *server, name string) *curlPoller {
 	// Ends with the topic or the test. Joined by stop.
 	p.polling.Go(func() {
 		for t.Context().Err() == nil {
-			cmd := command("curl", "-sS", "--get", "--max-time", "20", "-H", "Accept: application/json", "-H", "Prefer: wait=2",
+			cmd := command("curl", "-sS", "--get", "--max-time", curlPatience, "-H", "Accept: application/json", "-H", "Prefer: wait=2",
 				"--data-urlencode", "after="+cursor, s.topic(name))
 			out, err := cmd.Output()
 			if err != nil {

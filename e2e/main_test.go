@@ -67,8 +67,10 @@ func tool(t testing.TB, name, debianPackage string) string {
 }
 
 // patience is how long a test waits for what should come at once. It is long,
-// because the machine may be busy; who waits for it in vain has failed.
-const patience = 30 * time.Second
+// because the machine may be busy, and a client that did not get its preferred
+// transport in time looks for it again after 30 s and 60 s (PROTOCOL.md §15.4);
+// who waits for it in vain has failed.
+const patience = 3 * time.Minute
 
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {

@@ -5,7 +5,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -17,6 +16,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 // natsVariable tells a process of this program that it is a NATS server, and
@@ -76,7 +77,7 @@ func startNATSCluster(t testing.TB) *natsCluster {
 	t.Helper()
 	const servers = 3
 	c := &natsCluster{gates: make(map[[2]int]*gate), processes: make([]*process, servers)}
-	ports := freePorts(t, 2*servers)
+	ports := testnet.Ports(t, 2*servers)
 	for i := range servers {
 		config := natsConfig{Name: fmt.Sprint("nats-", i), Dir: t.TempDir(), Port: ports[i], ClusterPort: ports[servers+i]}
 		for j := range servers {
@@ -110,21 +111,6 @@ func connectNATS(t testing.TB, url string) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	return js
-}
-
-// freePorts finds ports that nobody listens on.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 func (c *natsCluster) start(t testing.TB, i int) {

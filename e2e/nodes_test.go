@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 // A node was away for so long that the stream no longer has what it has missed.
 // It reads the stream anew; its subscribers stay, and are told of the gap.
 func TestNodeAway(t *testing.T) {
-	config := natsConfig{Name: "nats", Dir: t.TempDir(), Port: freePorts(t, 1)[0]}
+	config := natsConfig{Name: "nats", Dir: t.TempDir(), Port: testnet.Ports(t, 1)[0]}
 	startNATS(t, config)
 	address := fmt.Sprint("127.0.0.1:", config.Port)
 	js := connectNATS(t, "nats://"+address)
@@ -62,7 +64,7 @@ func TestNodeAway(t *testing.T) {
 
 // A node that keeps other events than those that are there does not start.
 func TestNodeDiffers(t *testing.T) {
-	config := natsConfig{Name: "nats", Dir: t.TempDir(), Port: freePorts(t, 1)[0]}
+	config := natsConfig{Name: "nats", Dir: t.TempDir(), Port: testnet.Ports(t, 1)[0]}
 	startNATS(t, config)
 	url := fmt.Sprint("nats://127.0.0.1:", config.Port)
 	connectNATS(t, url)

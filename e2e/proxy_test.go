@@ -244,23 +244,18 @@ func checkStreams(t *testing.T, s *server) {
 		if data, err := in.event(); data != "missed" || err != nil {
 			t.Fatalf("%s: after Last-Event-ID came %q, %v", media, data, err)
 		}
-		// A proxy that fills its buffers holds an event until the next heartbeat or
-		// longer, one that fills packets for 200 ms. The best of many shows it also
-		// on a busy machine.
-		shortest := time.Hour
-		for i := range 5 {
+		// A proxy that fills its buffers holds each event until the next heartbeat or
+		// longer, one that fills packets for 200 ms. A busy machine does so with some.
+		n := 0
+		until(t, media+": an event that is not held back", func() bool {
 			published := time.Now()
-			s.publish(t, topic, "", "text/plain", fmt.Sprint(i))
-			if data, err := in.event(); data != fmt.Sprint(i) || err != nil {
-				t.Fatalf("%s: %q, %v, not event %d", media, data, err, i)
+			s.publish(t, topic, "", "text/plain", fmt.Sprint(n))
+			if data, err := in.event(); data != fmt.Sprint(n) || err != nil {
+				t.Fatalf("%s: %q, %v, not event %d", media, data, err, n)
 			}
-			if i > 0 { // the first one may fill a packet with what came before
-				shortest = min(shortest, time.Since(published))
-			}
-		}
-		if shortest > 150*time.Millisecond {
-			t.Errorf("%s: an event is held back for %v", media, shortest)
-		}
+			n++
+			return n > 4 && time.Since(published) < 150*time.Millisecond // the first ones may fill a packet with what came before
+		})
 		s.end(t, topic)
 		end, err := in.next()
 		if end.event != "$end" || err != nil {
@@ -424,15 +419,15 @@ func TestProxyRestart(t *testing.T) {
 	})
 }
 
-// Heartbeats keep alive what a proxy would give up: it does so after 5 s
-// without a byte, and they come every 2 s, or every 25 s, which is too seldom.
+// Heartbeats keep alive what a proxy would give up: it does so after 8 s
+// without a byte, and they come every second, or every 25 s, which is too seldom.
 func TestProxyIdleLimit(t *testing.T) {
 	eachProxy(t, func(t *testing.T, kind proxyKind) {
 		seldom := kind.behind(t, serve(t), kind.hasty...)
 		lost := openStream(t, topicURL(seldom.url, "quiet"), "text/event-stream")
 		lostConn := dialWebSocket(t, seldom.addr, "/topics/quiet", "")
 
-		s := serve(t, "--ping", "2s")
+		s := serve(t, "--ping", "1s")
 		p := kind.behind(t, s, kind.hasty...)
 		topic := topicURL(p.url, "quiet")
 		sse := openStream(t, topic, "text/event-stream")
@@ -455,7 +450,7 @@ func TestProxyIdleLimit(t *testing.T) {
 			})
 		}
 
-		for range 4 { // the first one was at once, the last one comes after 8 s
+		for range 10 {
 			if m, err := sse.next(); m.event != "$ping" || err != nil {
 				t.Fatalf("%v, %v, not a heartbeat", m, err)
 			}

@@ -4,7 +4,7 @@ package e2e
 
 import (
 	"crypto/tls"
-	"net"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 // A proxyKind is a program that operators put in front of Duplex, and the
@@ -27,7 +29,7 @@ type proxyKind struct {
 	// What to replace by what, so that it
 	listens []string // listens to the test
 	secure  []string // does so over TLS and HTTP/2
-	hasty   []string // gives up what is silent for 5 s
+	hasty   []string // gives up what is silent for 8 s
 	deaf    []string // keeps Upgrade to itself
 	ownHost []string // asks for its own idea of Host; nil: it never does
 	http10  []string // speaks HTTP/1.0 to Duplex; nil: it never does
@@ -61,7 +63,7 @@ http {
 			"# ssl_certificate     /etc/ssl/events.pem;", "ssl_certificate {dir}/events.pem;",
 			"# ssl_certificate_key /etc/ssl/events.key;", "ssl_certificate_key {dir}/events.key;",
 		},
-		hasty:   []string{"proxy_read_timeout 60s;", "proxy_read_timeout 5s;"},
+		hasty:   []string{"proxy_read_timeout 60s;", "proxy_read_timeout 8s;"},
 		deaf:    []string{"proxy_set_header Upgrade $http_upgrade;", "", "proxy_set_header Connection $duplex_connection;", ""},
 		ownHost: []string{"proxy_set_header Host $http_host;", ""},
 		http10:  []string{"proxy_http_version 1.1;", ""},
@@ -91,7 +93,7 @@ Include {dir}/apache.conf
 			"# SSLCertificateFile    /etc/ssl/events.pem", "SSLCertificateFile {dir}/events.pem",
 			"# SSLCertificateKeyFile /etc/ssl/events.key", "SSLCertificateKeyFile {dir}/events.key",
 		},
-		hasty:   []string{"timeout=60", "timeout=5", "ProxyPreserveHost On", "ProxyPreserveHost On\n\tTimeout 5"},
+		hasty:   []string{"timeout=60", "timeout=8", "ProxyPreserveHost On", "ProxyPreserveHost On\n\tTimeout 8"},
 		deaf:    []string{" upgrade=websocket", ""},
 		ownHost: []string{"ProxyPreserveHost On", ""},
 		http10:  []string{"ProxyPreserveHost On", "ProxyPreserveHost On\n\tSetEnv force-proxy-request-1.0 1\n\tSetEnv proxy-nokeepalive 1"},
@@ -103,7 +105,7 @@ Include {dir}/apache.conf
 		args:    []string{"-db", "-f", "{dir}/haproxy.cfg"},
 		listens: []string{"bind :80", "bind {address}"},
 		secure:  []string{"bind :80", "", "# bind :443 ssl crt /etc/ssl/events.pem", "bind {address} ssl crt {dir}/events.pem"},
-		hasty:   []string{"client 60s", "client 5s", "server 60s", "server 5s", "tunnel 60s", "tunnel 5s"},
+		hasty:   []string{"client 60s", "client 8s", "server 60s", "server 8s", "tunnel 60s", "tunnel 8s"},
 		deaf:    []string{"default_backend duplex", "http-request del-header Upgrade\n\tdefault_backend duplex"},
 	},
 	{
@@ -118,7 +120,7 @@ import {dir}/Caddyfile
 		args:    []string{"run", "--adapter", "caddyfile", "--config", "{dir}/main.conf"},
 		listens: []string{"events.example.com {", "http://:{port} {\n\tbind 127.0.0.1"},
 		secure:  []string{"events.example.com {", "https://{address} {\n\ttls {dir}/events.pem {dir}/events.key"},
-		hasty:   []string{"flush_interval -1", "flush_interval -1\n\t\ttransport http {\n\t\t\tread_timeout 5s\n\t\t}"},
+		hasty:   []string{"flush_interval -1", "flush_interval -1\n\t\ttransport http {\n\t\t\tread_timeout 8s\n\t\t}"},
 		deaf:    []string{"flush_interval -1", "flush_interval -1\n\t\theader_up -Upgrade"},
 		ownHost: []string{"flush_interval -1", "flush_interval -1\n\t\theader_up Host {upstream_hostport}"},
 	},
@@ -248,13 +250,9 @@ func proxyDir(t testing.TB) string {
 	return dir
 }
 
-// freeAddress is for programs that cannot choose a port and tell it.
+// freeAddress is for programs that cannot choose a port and tell it, or that
+// come back to it.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprint("127.0.0.1:", testnet.Ports(t, 1)[0])
 }

@@ -67,7 +67,7 @@ func TestPipelining(t *testing.T) {
 	first := s.publish(t, "line", "", "text/plain", "first")
 	c := dialRaw(t, s.addr)
 	c.send("GET /topics/line HTTP/1.1\r\nHost: " + s.addr + "\r\n\r\n" +
-		"GET /topics/line?after=" + first + " HTTP/1.1\r\nHost: " + s.addr + "\r\nPrefer: wait=20\r\n\r\n" +
+		"GET /topics/line?after=" + first + " HTTP/1.1\r\nHost: " + s.addr + "\r\nPrefer: wait=50\r\n\r\n" +
 		"POST /topics/line HTTP/1.1\r\nHost: " + s.addr + "\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nthird")
 
 	var p page

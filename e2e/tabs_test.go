@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -178,7 +179,9 @@ func TestTabsBackForward(t *testing.T) {
 	second.until(`heard.join() === "one,two"`)
 	first.run(`setTimeout(() => history.back())`)
 	until(t, "the page as it was", func() bool { // a page that was kept does not load
-		back, err := chromedp.Run(first.ctx, chromedp.Evaluate[bool](`window.heard?.join() === "one,two"`))
+		ctx, cancel := context.WithTimeout(first.ctx, 5*time.Second) // while it changes there may be no answer
+		defer cancel()
+		back, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`window.heard?.join() === "one,two"`))
 		return err == nil && back
 	})
 	s.publish(t, "a", "", "text/plain", "three")

@@ -85,7 +85,7 @@ func TestCurlVersions(t *testing.T) {
 			name := "curl/" + scheme + "/" + test.version
 			fetch := func(args ...string) string {
 				t.Helper()
-				return run(t, command(curl, append(append(test.flags, "-sSN", "--max-time", "20", "-w", "\n%{http_code} %{http_version}"), args...)...))
+				return run(t, command(curl, append(append(test.flags, "-sSN", "--max-time", curlPatience, "-w", "\n%{http_code} %{http_version}"), args...)...))
 			}
 			address := topicURL(test.base, name)
 			if got := fetch("-d", "hello", address); !strings.HasSuffix(got, "\n201 "+test.version) {

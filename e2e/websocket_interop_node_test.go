@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -51,21 +53,29 @@ func TestNodeWebSocketPeers(t *testing.T) {
 	})
 }
 
-// nodePackages installs what testdata/node needs beside a copy of it.
+// nodePackages is a copy of testdata/node with what it needs beside it.
 func nodePackages(t *testing.T) (dir string) {
 	t.Helper()
-	npm := tool(t, "npm", "npm")
-	dir = t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("testdata/node")); err != nil {
+	tool(t, "npm", "npm")
+	dir, err := installNodePackages()
+	if err != nil {
 		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci, which needs the registry or its cache: %v\n%s", err, out)
 	}
 	return dir
 }
+
+var installNodePackages = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(filepath.Dir(program), "node")
+	if err := os.CopyFS(dir, os.DirFS("testdata/node")); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--fetch-retries=5")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("npm ci, which needs the registry or its cache: %w\n%s", err, out)
+	}
+	return dir, nil
+})
 
 // What the lock file names comes from the default registry and is checked.
 func TestNodeLockFile(t *testing.T) {

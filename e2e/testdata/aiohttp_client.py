@@ -9,14 +9,14 @@ topic = base + "/topics/python/aiohttp"
 
 
 async def main():
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=150)) as session:
         async with session.ws_connect(topic, heartbeat=5) as ws:
             await ws.send_str("hello")
-            message = await ws.receive(timeout=20)
+            message = await ws.receive(timeout=150)
             print("websocket:", message.type, message.data)
             assert message.type == aiohttp.WSMsgType.TEXT and message.data == "hello"
             await ws.send_bytes(b"\x00\xff")
-            message = await ws.receive(timeout=20)
+            message = await ws.receive(timeout=150)
             assert message.type == aiohttp.WSMsgType.BINARY and message.data == b"\x00\xff"
             await ws.close()
             print("close:", ws.close_code)

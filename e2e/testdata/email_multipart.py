@@ -8,7 +8,7 @@ import urllib.request
 
 url = sys.argv[1]
 request = urllib.request.Request(url + "?after=earliest", headers={"Accept": "multipart/mixed"})
-with urllib.request.urlopen(request, timeout=20) as answer:
+with urllib.request.urlopen(request, timeout=150) as answer:
     head = b"Content-Type: " + answer.headers["Content-Type"].encode() + b"\r\n\r\n"
     mail = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + answer.read())
 assert mail.is_multipart() and mail.get_content_type() == "multipart/mixed", mail

@@ -6,7 +6,7 @@ const post = async (body, type = "text/plain") => {
   return (await answer.json()).id;
 };
 
-const signal = AbortSignal.timeout(20000);
+const signal = AbortSignal.timeout(150000);
 const response = await fetch(topic, { headers: { Accept: "text/event-stream" }, signal });
 if (response.status !== 200 || response.headers.get("content-type") !== "text/event-stream") throw new Error(`stream: ${response.status}`);
 const ids = [await post("hello"), await post("two\nlines"), await post('{"n":3}', "application/json"), await post("grüße 🦫")];

@@ -19,13 +19,13 @@ base = "http://%s:%s/topics" % (host, port)
 
 def publish(name, data):
     request = urllib.request.Request(base + "/" + name, data=data, headers={"Content-Type": "text/plain"})
-    urllib.request.urlopen(request, timeout=20).read()
+    urllib.request.urlopen(request, timeout=150).read()
 
 
 def subscribers(name):
     import json
 
-    with urllib.request.urlopen(base, timeout=20) as answer:
+    with urllib.request.urlopen(base, timeout=150) as answer:
         return {t["topic"]: t["subscribers"] for t in json.load(answer)["topics"]}.get(name, 0)
 
 
@@ -35,7 +35,7 @@ def until(what, holds):
         assert time.monotonic() < deadline, "waited in vain: " + what
 
 
-sock = socket.create_connection((host, int(port)), timeout=20)
+sock = socket.create_connection((host, int(port)), timeout=150)
 conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
 conn.initiate_connection()
 conn.increment_flow_control_window(64 << 20)  # of the connection, so that a stream that takes nothing fills only its own

@@ -7,7 +7,7 @@ import httpx
 base, authority = sys.argv[1:]
 topic = base + "/topics/python/httpx"
 
-with httpx.Client(http2=True, verify=authority, trust_env=False, timeout=20) as client:
+with httpx.Client(http2=True, verify=authority, trust_env=False, timeout=150) as client:
     answer = client.post(topic, content=b"first", headers={"Content-Type": "text/plain"})
     assert (answer.status_code, answer.http_version) == (201, "HTTP/2"), (answer.status_code, answer.http_version)
     page = client.get(topic)
@@ -33,7 +33,7 @@ with httpx.Client(http2=True, verify=authority, trust_env=False, timeout=20) as 
         assert got == ["data: event %d" % n for n in range(20)], got
 
 # The same URL for a client that does not know HTTP/2.
-with httpx.Client(http2=False, verify=authority, trust_env=False, timeout=20) as old:
+with httpx.Client(http2=False, verify=authority, trust_env=False, timeout=150) as old:
     answer = old.get(topic, params={"after": "earliest"})
     assert answer.http_version == "HTTP/1.1" and len(answer.json()["events"]) == 21, answer.text
 print("done")

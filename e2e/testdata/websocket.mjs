@@ -1,6 +1,6 @@
 // Node's own WebSocket.
 const [topic] = process.argv.slice(2);
-const limit = setTimeout(() => { throw new Error("nothing comes"); }, 20000);
+const limit = setTimeout(() => { throw new Error("nothing comes"); }, 150000);
 
 const opened = (socket) => new Promise((done, fail) => { socket.onopen = done; socket.onerror = () => fail(new Error("not opened")); });
 const next = (socket) => new Promise((done) => (socket.onmessage = ({ data }) => done(data)));

@@ -7,7 +7,7 @@ import websocket
 
 url = sys.argv[1].replace("http:", "ws:") + "/topics/python/websocket-client"
 
-ws = websocket.create_connection(url, timeout=20, http_no_proxy=["*"])
+ws = websocket.create_connection(url, timeout=150, http_no_proxy=["*"])
 ws.send("hello")
 got = ws.recv()
 print("recv:", got)
@@ -61,7 +61,7 @@ closes = []
 
 
 def end(app):
-    urllib.request.urlopen(urllib.request.Request(url.replace("ws:", "http:"), method="DELETE"), timeout=20)
+    urllib.request.urlopen(urllib.request.Request(url.replace("ws:", "http:"), method="DELETE"), timeout=150)
 
 
 run(

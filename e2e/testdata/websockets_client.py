@@ -9,7 +9,7 @@ base = sys.argv[1].replace("http:", "ws:")
 
 
 async def main():
-    async with websockets.connect(base + "/topics/python/websockets", open_timeout=20) as ws:
+    async with websockets.connect(base + "/topics/python/websockets", open_timeout=150) as ws:
         assert ws.subprotocol is None
         await ws.send("hello")
         assert await ws.recv() == "hello"
@@ -24,7 +24,7 @@ async def main():
     print("close:", ws.close_code, ws.close_reason)
     assert ws.close_code == 1000
 
-    async with websockets.connect(base + "/topics", subprotocols=["chat", "duplex.v1"], open_timeout=20) as ws:
+    async with websockets.connect(base + "/topics", subprotocols=["chat", "duplex.v1"], open_timeout=150) as ws:
         print("subprotocol:", ws.subprotocol)
         assert ws.subprotocol == "duplex.v1"
         await ws.send(json.dumps({"op": "subscribe", "topic": "python/**", "after": "earliest", "ref": "a"}))
@@ -39,7 +39,7 @@ async def main():
         assert got[0]["data"] == "hello" and got[1]["binary"] and got[2]["data"] == "fragments"
 
     # A refused publish closes with 1008 and the name of the problem.
-    async with websockets.connect(base + "/topics/python/*", open_timeout=20) as ws:
+    async with websockets.connect(base + "/topics/python/*", open_timeout=150) as ws:
         await ws.send("to a pattern")
         try:
             await ws.recv()

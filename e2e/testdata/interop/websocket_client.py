@@ -9,7 +9,7 @@ large = os.urandom(1 << 20)
 
 
 def connect():
-    ws = websocket.create_connection(url, timeout=20, subprotocols=["unknown", "echo"])
+    ws = websocket.create_connection(url, timeout=150, subprotocols=["unknown", "echo"])
     assert ws.getsubprotocol() == "echo"
     return ws
 

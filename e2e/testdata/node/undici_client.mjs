@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { Agent, WebSocket } from "undici";
 
 const [url, form, version] = process.argv.slice(2);
-const limit = setTimeout(() => { throw new Error("nothing comes"); }, 25000);
+const limit = setTimeout(() => { throw new Error("nothing comes"); }, 150000);
 // Over HTTP/2 a connection is offered by ALPN.
 const dispatcher = new Agent({ allowH2: version === "HTTP/2.0", connect: { rejectUnauthorized: false } });
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Agent, WebSocket } from "undici";
 
 const [url] = process.argv.slice(2);
-const limit = setTimeout(() => { throw new Error("nothing comes"); }, 25000);
+const limit = setTimeout(() => { throw new Error("nothing comes"); }, 150000);
 const dispatcher = new Agent({ allowH2: true });
 const next = (socket, event) => new Promise((done, fail) => {
   socket.addEventListener(event, done, { once: true });

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import websocket from "websocket";
 
 const [url] = process.argv.slice(2);
-const limit = setTimeout(() => { throw new Error("nothing comes"); }, 25000);
+const limit = setTimeout(() => { throw new Error("nothing comes"); }, 150000);
 
 const connect = async () => {
   const client = new websocket.client({ maxReceivedMessageSize: 2 << 20, maxReceivedFrameSize: 2 << 20, fragmentationThreshold: 10000 });

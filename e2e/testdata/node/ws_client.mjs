@@ -5,7 +5,7 @@ import { once } from "node:events";
 import WebSocket from "ws";
 
 const [url, form] = process.argv.slice(2);
-const limit = setTimeout(() => { throw new Error("nothing comes"); }, 25000);
+const limit = setTimeout(() => { throw new Error("nothing comes"); }, 150000);
 
 const connect = async () => {
   const socket = new WebSocket(url, ["unknown", "echo"], { perMessageDeflate: form !== "plain" && { threshold: 0 } });
