@@ -15,6 +15,7 @@ import (
 // Poller drives connections. Its methods may be called by any goroutine.
 type Poller struct {
 	started time.Time
+	since   func() time.Duration // it has started
 	loops   []*loop
 	running sync.WaitGroup // the loops
 	closed  atomic.Bool
@@ -26,7 +27,8 @@ func New(loops int) (*Poller, error) {
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
-	p := &Poller{started: time.Now()}
+	started := time.Now()
+	p := &Poller{started: started, since: func() time.Duration { return time.Since(started) }}
 	for range loops {
 		l, err := newLoop(p)
 		if err != nil {
@@ -187,7 +189,7 @@ func (p *Poller) idlest() *loop {
 }
 
 // tick is the present time in grains of Resolution; it is never 0.
-func (p *Poller) tick() uint32 { return uint32(time.Since(p.started)/Resolution) + 1 }
+func (p *Poller) tick() uint32 { return uint32(p.since()/Resolution) + 1 }
 
 // timeOf gives the time at which a tick begins.
 func (p *Poller) timeOf(tick uint32) time.Time {

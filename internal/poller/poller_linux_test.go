@@ -91,7 +91,7 @@ func TestChurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var accepting, clients sync.WaitGroup
+	var accepting, clients, helpers sync.WaitGroup
 	accepting.Go(func() {
 		for i := 0; ; i++ {
 			conn, err := ln.Accept()
@@ -108,9 +108,9 @@ func TestChurn(t *testing.T) {
 						c.Abort()
 					case 2:
 						c.Pause(b[1:])
-						go c.Resume()
+						helpers.Go(c.Resume)
 					case 3:
-						go c.Abort()
+						helpers.Go(c.Abort)
 						c.Close()
 					}
 				},
@@ -159,6 +159,7 @@ func TestChurn(t *testing.T) {
 	ln.Close()
 	accepting.Wait()
 	p.Close()
+	helpers.Wait()
 	for i := range ends {
 		if n := ends[i].Load(); n != 1 {
 			t.Errorf("connection %d: Closed was called %d times", i, n)

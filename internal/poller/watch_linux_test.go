@@ -48,6 +48,7 @@ func newBench(t *testing.T, limits *Limits) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.close)
+	p.since = func() time.Duration { return time.Duration(l.now-1) * Resolution }
 	p.loops = []*loop{l}
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -74,11 +75,12 @@ func newBench(t *testing.T, limits *Limits) *bench {
 	if err := b.conn.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.at(p.tick())
+	b.at(1)
 	return b
 }
 
-// at has the loop take a turn at that tick.
+// at has the loop take a turn at that tick, which is the present one until the
+// next call.
 func (b *bench) at(tick uint32) {
 	b.loop.now = tick
 	b.loop.obey()
@@ -126,9 +128,7 @@ func TestIdleReceives(t *testing.T) {
 		if _, err := b.client.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		if err := waitReadable(int(b.conn.fd)); err != nil {
-			t.Fatal(err)
-		}
+		b.waitFor(unix.POLLIN)
 		b.loop.serve(b.conn, unix.EPOLLIN)
 	}
 	if b.told.data != 20 {
@@ -137,9 +137,19 @@ func TestIdleReceives(t *testing.T) {
 	b.endsAt(11, 12, ErrIdle)
 }
 
-func waitReadable(fd int) error {
-	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
-	return err
+// waitFor waits until the server's side can be read from, or written to.
+func (b *bench) waitFor(events int16) {
+	b.t.Helper()
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: b.conn.fd, Events: events}}, 60_000)
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 || err != nil {
+			b.t.Fatal(n, err)
+		}
+		return
+	}
 }
 
 // A peer that has not read everything yet is asked to be quick, not to speak.
@@ -161,9 +171,7 @@ func TestIdleWhilePending(t *testing.T) {
 	}
 	go io.Copy(io.Discard, b.client) // ends with the connection
 	for drained := false; !drained; {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: b.conn.fd, Events: unix.POLLOUT}}, 10_000); err != nil {
-			t.Fatal(err)
-		}
+		b.waitFor(unix.POLLOUT)
 		b.loop.serve(b.conn, unix.EPOLLOUT)
 		drained = b.conn.backlog == nil
 	}
@@ -223,7 +231,7 @@ func TestStalled(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, b.client, int64(16<<20-pending)); err != nil {
 		t.Fatal(err)
 	}
-	b.loop.poller.started = b.loop.poller.started.Add(-29 * Resolution) // the clock of writes
+	b.waitFor(unix.POLLOUT)
 	b.loop.serve(b.conn, unix.EPOLLOUT)
 	b.at(start + 31)
 	if err, ok := b.told.over(); ok {

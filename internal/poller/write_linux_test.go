@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -222,7 +223,7 @@ func TestLent(t *testing.T) {
 func TestCloseSendsPending(t *testing.T) {
 	p := newPoller(t, 1)
 	over, ended := closing()
-	c, client := adopt(t, p, &hooks{closed: over}, nil)
+	c, client := adopt(t, p, &hooks{closed: over}, &poller.Limits{CloseTimeout: time.Hour})
 	if n, err := c.Write(make([]byte, 8<<20)); n == 0 || err != nil {
 		t.Fatal(n, err)
 	}
