@@ -58,7 +58,7 @@ func dialOver(t *testing.T, url string, opts *websocket.DialOptions) *websocket.
 
 func wantMessage(t *testing.T, c *websocket.Conn, want string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, got, err := c.Read(ctx); err != nil || string(got) != want {
 		t.Fatalf("got %q, %v; want %q", got, err, want)
@@ -83,7 +83,7 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		_, message, err := many.Read(ctx)
 		cancel()
 		if err != nil {
@@ -142,7 +142,7 @@ func TestShutdownOverHTTP2(t *testing.T) {
 		_, _, err := c.Read(context.Background())
 		read <- err
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := h.Shutdown(ctx); err != nil {
 		t.Error(err)

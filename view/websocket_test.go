@@ -80,6 +80,7 @@ func TestRaw(t *testing.T) {
 		}
 		synctest.Wait()
 		a.say(t, "")
+		synctest.Wait()
 		s.publishAs("room", "typed", "application/json", "{\r\n}")
 		s.end("other")
 		a.want(t, "text \u2028\r\n", "binary 00ff0d0a", "", "{\r\n}")

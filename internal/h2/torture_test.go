@@ -142,7 +142,7 @@ func TestTorture(t *testing.T) {
 		}
 		clients.Wait()
 		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if err := server.Shutdown(ctx); err != nil {
 			t.Errorf("TLS %v: %v", secure, err)
 		}

@@ -54,6 +54,7 @@ type loop struct {
 	tally    tally
 	seen     atomic.Uint64 // tally.messages, for the leading loop
 	quiet    atomic.Bool   // nothing is under way any more, for the leading loop
+	loaded   atomic.Bool   // it has begun with the load, for the leading loop
 }
 
 // tally is what a loop counts for the report.
@@ -158,6 +159,7 @@ func (l *loop) turn() (due int64, err error) {
 		if due, err = l.run.work.turn(l); err != nil {
 			return 0, err
 		}
+		l.loaded.Store(true)
 	}
 	if l.phase >= settling && l.leads && (due == 0 || l.run.until < due) {
 		due = l.run.until

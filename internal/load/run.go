@@ -37,7 +37,7 @@ type Options struct {
 
 	ConnectTimeout time.Duration // for all connections. Default 30 s
 	Settle         time.Duration // between the last connection and the first message. Default 200 ms
-	Warmup         time.Duration // under load, before the measuring. Default 200 ms
+	Warmup         time.Duration // under load, before the measuring; longer if a loop has no time before. Default 200 ms
 	Duration       time.Duration // measured. Default 500 ms, at most an hour
 	DrainTimeout   time.Duration // for what is under way at the end. Default 5 s
 	Rest           time.Duration // between the last message and the last reading of memory. Default none
@@ -334,7 +334,7 @@ func (r *run) lead(l *loop) {
 			}
 			done = r.work.staged(warming)
 		}
-		if done {
+		if done && !slices.ContainsFunc(r.loops, func(l *loop) bool { return !l.loaded.Load() }) {
 			r.before = r.readCPU()
 			r.enter(l, measuring, r.options.Duration)
 			r.measured = l.now

@@ -103,7 +103,7 @@ func TestManyTopics(t *testing.T) {
 func TestHold(t *testing.T) {
 	options := held(duplex(t))
 	options.Rest = 10 * time.Millisecond
-	options.Duration = 20 * time.Second
+	options.Duration = longest
 	r, err := load.Topic(t.Context(), load.TopicOptions{
 		Options: options, Transports: load.Transports(), Subscribers: 10, Bytes: 128, Events: 7,
 	})
