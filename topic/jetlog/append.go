@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 var errNothing = errors.New("jetlog: append of nothing")
@@ -77,31 +78,31 @@ func (l *Log) appendGroup(group []*pending) {
 // nothing else is appended, so this holds until it is stored.
 func (l *Log) admit(group []*pending, now int64) (admitted int) {
 	x := l.index
-	topics, keys := len(x.topics), len(x.keys.byName)
+	topics, keys := len(x.topics), x.keys.Len()
 	var ending map[string]bool // topics that the group makes, and whether it ends them
-	var using map[keyName]*pending
+	var using map[keep.Key]*pending
 	for _, p := range group {
 		if len(p.drafts) == 0 { // a tick
 			p.admitted = true
 			admitted++
 			continue
 		}
-		keyed := p.key.Value != "" && x.window > 0
+		keyed, used := p.key.Value != "" && x.window > 0, keep.Key{Topic: p.topic, Value: p.key.Value}
 		if keyed {
-			if r := x.keys.find(p.topic, p.key.Value, now); r != nil {
-				if p.id = l.id(r.first); r.digest != p.key.Digest {
+			if r := x.keys.Find(used, now); r != nil {
+				if p.id = l.id(r.First); r.Digest != p.key.Digest {
 					p.id, p.err = topic.ID{}, topic.ErrKeyReused
 				}
 				continue
 			}
-			if other := using[keyName{p.topic, p.key.Value}]; other != nil {
+			if other := using[used]; other != nil {
 				if p.same = other; other.key.Digest != p.key.Digest {
 					p.same, p.err = nil, topic.ErrKeyReused
 				}
 				continue
 			}
 		}
-		t, ephemeral := x.topics[p.topic], x.policyOf(p.topic).rule.Ephemeral()
+		t, ephemeral := x.topics[p.topic], x.policyOf(p.topic).Rule.Ephemeral()
 		ended, made := ending[p.topic]
 		ends := p.ends()
 		keeps := ends == endsLast || !ephemeral
@@ -132,9 +133,9 @@ func (l *Log) admit(group []*pending, now int64) (admitted int) {
 			keys++
 			if len(group) > 1 {
 				if using == nil {
-					using = make(map[keyName]*pending)
+					using = make(map[keep.Key]*pending)
 				}
-				using[keyName{p.topic, p.key.Value}] = p
+				using[used] = p
 			}
 		}
 		p.admitted = true

@@ -82,17 +82,17 @@ func (c *chain) count(number uint64, bytes int) (before uint64) {
 func (x *index) loseBefore(number uint64) {
 	for {
 		var first *item
-		for it := range x.order.after(x.shared.oldest) {
-			if it.live() {
+		for it := range x.order.After(x.shared.oldest) {
+			if it.Live() {
 				first = it
 				break
 			}
-			x.shared.oldest = it.seq
+			x.shared.oldest = it.Seq
 		}
-		if first == nil || first.message >= number {
+		if first == nil || first.Value.message >= number {
 			return
 		}
-		x.remove(x.numbered[first.topic-1])
+		x.remove(x.numbered[first.Value.topic-1])
 	}
 }
 
@@ -133,12 +133,7 @@ func (x *index) follow(number uint64, b []byte, see func(m *message, seq uint64,
 	x.message, c.last, c.recent[number%recentMessages], c.nanos = number, m.link.id, m.link.id, m.nanos
 	var a appended
 	for seq := m.first; m.next(&a); seq = x.end + 1 {
-		t, name := x.topics[string(a.topic)], ""
-		if t != nil {
-			name = t.name
-		} else {
-			name = string(a.topic)
-		}
+		t, name := x.find(a.topic)
 		if a.unkept > 0 {
 			x.end = seq + uint64(a.unkept) - 1
 		}
@@ -284,6 +279,6 @@ func (l *Log) attempt(group []*pending) (stored bool, err error) {
 
 // overdue reports whether there is something over age.
 func (x *index) overdue(nanos int64) bool {
-	k := x.keys.oldest
-	return nanos >= x.expires() || k != nil && nanos >= k.expires
+	k := x.keys.Oldest()
+	return nanos >= x.expires() || k != nil && nanos >= k.Expires
 }

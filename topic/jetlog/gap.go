@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // misses reports whether a reader of the patterns that was given everything up
@@ -20,10 +21,10 @@ func (x *index) misses(patterns []topic.Pattern, seq, told uint64) bool {
 			continue
 		}
 		if t := x.topics[p.String()]; t != nil {
-			if t.lost().hits(seq, told) {
+			if t.lost().Hits(seq, told) {
 				return true
 			}
-		} else if x.policyOf(p.String()).forgotten.hits(seq, told) {
+		} else if x.policyOf(p.String()).Forgotten.Hits(seq, told) {
 			return true
 		}
 	}
@@ -31,13 +32,8 @@ func (x *index) misses(patterns []topic.Pattern, seq, told uint64) bool {
 		return false
 	}
 	for _, policy := range x.policies {
-		if !policy.forgotten.hits(seq, told) {
-			continue
-		}
-		for _, p := range patterns {
-			if !p.Literal() && policy.mayHave(p) {
-				return true
-			}
+		if policy.Forgotten.Hits(seq, told) && policy.MayHave(patterns) {
+			return true
 		}
 	}
 	var broad []topic.Pattern
@@ -66,7 +62,7 @@ func (x *index) missesBelow(p topic.Pattern, seq, told uint64) (misses, known bo
 		if !strings.HasPrefix(t.name, prefix) {
 			break
 		}
-		if t.lost().hits(seq, told) && p.Match(t.name) {
+		if t.lost().Hits(seq, told) && p.Match(t.name) {
 			return true, true
 		}
 		if looked++; looked == gapTopics {
@@ -83,8 +79,8 @@ const gapTopics = 1024
 func (x *index) missesAny(patterns []topic.Pattern, seq, told uint64) bool {
 	// A loss is never earlier on the clock than its entry in the sequence, so
 	// nothing that was lost before told or seq matters.
-	for n := x.losses.next; n != &x.losses && n.at > max(seq, told); n = n.next {
-		if n.hits(seq, told) && matches(patterns, n.topic.name) {
+	for n := x.losses.next; n != &x.losses && n.At > max(seq, told); n = n.next {
+		if n.Hits(seq, told) && keep.Matches(patterns, n.topic.name) {
 			return true
 		}
 	}
@@ -120,11 +116,11 @@ func (x *index) first(r *reading, most *int) (seq uint64, found bool) {
 		}
 		return seq, true
 	}
-	for it := range x.order.after(r.searched) {
-		if it.live() && matches(r.patterns, x.numbered[it.topic-1].name) {
-			return it.seq, true
+	for it := range x.order.After(r.searched) {
+		if it.Live() && keep.Matches(r.patterns, x.numbered[it.Value.topic-1].name) {
+			return it.Seq, true
 		}
-		r.searched = it.seq
+		r.searched = it.Seq
 		if *most--; *most <= 0 {
 			return 0, false
 		}
@@ -134,12 +130,12 @@ func (x *index) first(r *reading, most *int) (seq uint64, found bool) {
 
 // Earliest returns the cursor that all that is left of the patterns lies after.
 func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
-	r := reading{patterns: patterns, wild: wild(patterns)}
+	r := reading{patterns: patterns, wild: keep.Wild(patterns)}
 	for {
 		if err := l.rlock(); err != nil {
 			return topic.Cursor{}, err
 		}
-		most := searchItems
+		most := keep.SearchItems
 		first, found := l.index.first(&r, &most)
 		seq, told := l.index.before(first, patterns)
 		c := topic.Cursor{ID: l.id(seq), Told: told}

@@ -1,10 +1,11 @@
 package jetlog
 
 import (
+	"math"
 	"strings"
 
-	"github.com/duplexhq/duplex/internal/names"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // index knows which entries the log has: which topic each is of, and where its
@@ -12,16 +13,16 @@ import (
 // It does no I/O, has no clock, and is guarded by whoever has it.
 type index struct {
 	rules       *topic.Rules
-	policies    map[*topic.Rule]*policy
-	ages        []*age
+	policies    map[*topic.Rule]*keep.Policy
+	ages        []*keep.Age
 	retainBytes int64
 	window      int64 // for which keys are remembered; Unix nanoseconds
 
 	topics     map[string]*topicLog
-	names      names.List[*topicLog] // of the topics
+	names      keep.Names[*topicLog] // of the topics
 	numbered   []*topicLog           // by number-1; nil where a number is free
 	free       []uint32              // numbers
-	order      order
+	order      keep.Order[stored]
 	end        uint64 // the newest sequence number
 	message    uint64 // the newest message
 	front      uint64 // no event up to here is left
@@ -30,7 +31,7 @@ type index struct {
 	shared     *chain // nil if the stream is this log's own
 	newestLost uint64 // of any topic
 	losses     lossNode
-	keys       keys
+	keys       keep.Keys
 	holes      uint64 // entries that the store lacked when it was read, between others
 
 	// What the store of old entries has, until the first message is replayed.
@@ -39,6 +40,30 @@ type index struct {
 	// Of topics whose events supersede those of their type.
 	newestOfType map[typeOf]uint64
 	types        map[uint64]string
+}
+
+// item is an entry of the log without its content.
+type item = keep.Item[stored]
+
+// stored is what an item says of its entry. It has no pointers: there are
+// millions.
+type stored struct {
+	message uint64 // where the content is
+	nanos   int64  // Unix time
+	topic   uint32 // its number
+	size    uint32 // of the data; endSize for an end
+}
+
+const endSize = math.MaxUint32
+
+func (s *stored) isEnd() bool { return s.size == endSize }
+
+// bytes is the size of the data.
+func (s *stored) bytes() int {
+	if s.isEnd() {
+		return 0
+	}
+	return int(s.size)
 }
 
 func newIndex(opts *Options) *index {
@@ -59,7 +84,7 @@ func newIndex(opts *Options) *index {
 func cost(data int) int64 { return int64(data) + EntryOverhead }
 
 // newTopic makes a topic known.
-func (x *index) newTopic(name string, p *policy) *topicLog {
+func (x *index) newTopic(name string, p *keep.Policy) *topicLog {
 	t := &topicLog{name: strings.Clone(name), policy: p}
 	if n := len(x.free); n > 0 {
 		t.number = x.free[n-1]
@@ -70,19 +95,28 @@ func (x *index) newTopic(name string, p *policy) *topicLog {
 		t.number = uint32(len(x.numbered))
 	}
 	// What was lost of it before, if it ever was known, is forgotten.
-	if p.forgotten.seq > 0 {
-		t.losses = &lossNode{topic: t, loss: p.forgotten}
+	if p.Forgotten.Seq > 0 {
+		t.losses = &lossNode{topic: t, Loss: p.Forgotten}
 	}
 	x.topics[t.name] = t
 	x.names.Add(t)
 	return t
 }
 
+// find returns a topic, nil if it is not known, and its name as a string that may
+// be kept.
+func (x *index) find(name []byte) (*topicLog, string) {
+	if t := x.topics[string(name)]; t != nil { // without making a string
+		return t, t.name
+	}
+	return nil, string(name)
+}
+
 // forget removes a topic of which nothing is left.
 func (x *index) forget(t *topicLog) {
 	if n := t.losses; n != nil {
-		f := &t.policy.forgotten
-		*f = loss{max(f.seq, n.seq), max(f.at, n.at)}
+		f := &t.policy.Forgotten
+		*f = keep.Loss{Seq: max(f.Seq, n.Seq), At: max(f.At, n.At)}
 		n.unlink()
 		t.losses = nil
 	}
@@ -100,7 +134,7 @@ func (x *index) lose(t *topicLog, seq uint64) {
 		t.losses = n
 	}
 	n.unlink()
-	n.loss = loss{max(n.seq, seq), x.clock}
+	n.Loss = keep.Loss{Seq: max(n.Seq, seq), At: x.clock}
 	n.prev, n.next = &x.losses, x.losses.next
 	n.prev.next, n.next.prev = n, n
 }
@@ -115,12 +149,12 @@ func (x *index) append(t *topicLog, name string, d *topic.Draft, seq, message ui
 	}
 	if t == nil {
 		policy := x.policies[x.rules.Of(name)]
-		if policy.rule.Ephemeral() && !d.IsEnd() {
+		if policy.Rule.Ephemeral() && !d.IsEnd() {
 			return nil, 0
 		}
 		t = x.newTopic(name, policy)
 	}
-	it := item{seq: seq, message: message, nanos: nanos, topic: t.number, size: uint32(len(d.Data))}
+	it := stored{message: message, nanos: nanos, topic: t.number, size: uint32(len(d.Data))}
 	t.push(seq)
 	if d.IsEnd() {
 		it.size = endSize
@@ -130,9 +164,9 @@ func (x *index) append(t *topicLog, name string, d *topic.Draft, seq, message ui
 		x.bytes += cost(len(d.Data))
 		earlier = x.supersede(t, seq, d.Type)
 	}
-	x.order.push(it)
-	t.policy.age.expires = min(t.policy.age.expires, t.policy.age.expiry(nanos))
-	if t.events() > t.policy.events {
+	x.order.Push(seq, it)
+	t.policy.Age.Expires = min(t.policy.Age.Expires, t.policy.Age.Expiry(nanos))
+	if t.events() > t.policy.Events {
 		x.remove(t)
 		if earlier != 0 && (len(t.seqs) == 0 || earlier < t.seqs[0]) {
 			earlier = 0
@@ -151,11 +185,11 @@ func (x *index) bound() {
 // oldest returns the topic that has the oldest event of the log as its first
 // entry; nil if there are no events.
 func (x *index) oldest() *topicLog {
-	for it := range x.order.after(x.front) {
-		if it.live() && !it.isEnd() {
-			return x.numbered[it.topic-1]
+	for it := range x.order.After(x.front) {
+		if it.Live() && !it.Value.isEnd() {
+			return x.numbered[it.Value.topic-1]
 		}
-		x.front = it.seq
+		x.front = it.Seq
 	}
 	return nil
 }
@@ -175,7 +209,7 @@ func (x *index) removeAt(t *topicLog, i int) {
 		}
 	}
 	t.remove(i)
-	it := x.order.drop(seq)
+	it := x.order.Drop(seq)
 	if it.isEnd() {
 		t.ended = false
 	} else {
@@ -198,27 +232,23 @@ func (x *index) removeAt(t *topicLog, i int) {
 // were.
 func (x *index) loseMessage(number uint64) (lost int) {
 	var seqs []uint64
-	for it := range x.order.after(0) {
-		if it.live() && it.message == number && !it.isEnd() {
-			seqs = append(seqs, it.seq)
+	for it := range x.order.After(0) {
+		if it.Live() && it.Value.message == number && !it.Value.isEnd() {
+			seqs = append(seqs, it.Seq)
 		}
 	}
 	for _, seq := range seqs {
-		t := x.numbered[x.order.find(seq).topic-1]
+		t := x.numbered[x.order.Find(seq).Value.topic-1]
 		x.removeAt(t, t.after(seq-1))
 	}
 	return len(seqs)
 }
 
-// expireItems bounds how many entries and keys are let go at once, so that
-// nobody waits long for the lock when a burst comes of age.
-const expireItems = 1024
-
 // expires returns when the oldest entry is over age, or earlier.
 func (x *index) expires() int64 {
-	at := int64(never)
+	at := int64(keep.Never)
 	for _, a := range x.ages {
-		at = min(at, a.expires)
+		at = min(at, a.Expires)
 	}
 	return at
 }
@@ -227,35 +257,35 @@ func (x *index) expires() int64 {
 // there may be more.
 func (x *index) expire(now int64) (more bool) {
 	n := 0
-	for n < expireItems && x.keys.expire(now) {
+	for n < keep.ExpireItems && x.keys.Expire(now) {
 		n++
 	}
 	for _, a := range x.ages {
-		for now >= a.expires {
-			if n++; n > expireItems {
+		for now >= a.Expires {
+			if n++; n > keep.ExpireItems {
 				return true
 			}
 			it := x.oldestOf(a)
 			if it == nil {
-				a.expires = never
+				a.Expires = keep.Never
 				break
 			}
-			if a.expires = a.expiry(it.nanos); now >= a.expires {
-				x.remove(x.numbered[it.topic-1])
+			if a.Expires = a.Expiry(it.Value.nanos); now >= a.Expires {
+				x.remove(x.numbered[it.Value.topic-1])
 			}
 		}
 	}
-	return n >= expireItems
+	return n >= keep.ExpireItems
 }
 
 // oldestOf returns the oldest entry of the topics that have this age; nil if
 // there is none.
-func (x *index) oldestOf(a *age) *item {
-	for it := range x.order.after(a.front) {
-		if it.live() && x.numbered[it.topic-1].policy.age == a {
+func (x *index) oldestOf(a *keep.Age) *item {
+	for it := range x.order.After(a.Front) {
+		if it.Live() && x.numbered[it.Value.topic-1].policy.Age == a {
 			return it
 		}
-		a.front = it.seq
+		a.Front = it.Seq
 	}
 	return nil
 }
@@ -267,9 +297,23 @@ func (x *index) missing(seq uint64) {
 	}
 	x.newestLost = max(x.newestLost, seq)
 	for _, p := range x.policies {
-		p.forgotten = loss{max(p.forgotten.seq, seq), x.clock}
+		p.Forgotten = keep.Loss{Seq: max(p.Forgotten.Seq, seq), At: x.clock}
 	}
 	for _, t := range x.topics {
 		x.lose(t, seq)
 	}
+}
+
+// remember notes the key of an append, if it has one.
+func (x *index) remember(name string, key topic.Key, first, message uint64, nanos int64) {
+	if key.Value == "" || x.window <= 0 {
+		return
+	}
+	x.keys.Add(&keep.Keyed{
+		Key:     keep.Key{Topic: name, Value: key.Value},
+		First:   first,
+		Message: message,
+		Digest:  key.Digest,
+		Expires: nanos + x.window,
+	})
 }

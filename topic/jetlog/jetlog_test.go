@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 	"github.com/duplexhq/duplex/topic/logtest"
 )
 
@@ -68,5 +69,5 @@ func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
 // openFake opens a log on an empty fake store.
 func openFake(opts *Options, s *fakeStore) *Log {
 	o := opts.withDefaults()
-	return newLog(o, s, newFakeStore(), newIndex(&o), []epoch{{newEpoch(), 1}})
+	return newLog(o, s, newFakeStore(), newIndex(&o), []epoch{{keep.NewEpoch(), 1}})
 }

@@ -13,7 +13,8 @@ import (
 
 // ref is an entry that a page will hold.
 type ref struct {
-	item
+	stored
+	seq        uint64
 	name       string
 	entry      *topic.Entry // nil if it is not in memory
 	superseded bool
@@ -22,26 +23,26 @@ type ref struct {
 // ref makes the ref of an entry of a topic.
 func (l *Log) ref(seq uint64, t *topicLog) ref {
 	if e := l.tail.entry(seq); e != nil {
-		r := ref{entry: e, item: item{seq: seq, size: uint32(len(e.Data))}}
+		r := ref{seq: seq, entry: e, stored: stored{size: uint32(len(e.Data))}}
 		if e.IsEnd() {
 			r.size = endSize
 		}
 		return r
 	}
-	return l.coldRef(l.index.order.find(seq), t)
+	return l.coldRef(l.index.order.Find(seq), t)
 }
 
 // refOf makes the ref of an item.
 func (l *Log) refOf(it *item) ref {
-	if e := l.tail.entry(it.seq); e != nil {
-		return ref{entry: e, item: *it}
+	if e := l.tail.entry(it.Seq); e != nil {
+		return ref{seq: it.Seq, entry: e, stored: it.Value}
 	}
-	return l.coldRef(it, l.index.numbered[it.topic-1])
+	return l.coldRef(it, l.index.numbered[it.Value.topic-1])
 }
 
 func (l *Log) coldRef(it *item, t *topicLog) ref {
-	r := ref{item: *it, name: t.name}
-	r.superseded = !it.isEnd() && l.index.superseded(t, it.seq)
+	r := ref{seq: it.Seq, stored: it.Value, name: t.name}
+	r.superseded = !r.isEnd() && l.index.superseded(t, it.Seq)
 	return r
 }
 

@@ -2,8 +2,6 @@ package jetlog
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -61,18 +59,6 @@ var _ topic.Log = (*Log)(nil)
 type epoch struct {
 	number uint64
 	first  uint64 // sequence number of its first entry
-}
-
-const epochBits = 40 // keeps ids short
-
-func newEpoch() uint64 {
-	for {
-		var b [8]byte
-		rand.Read(b[:]) // never fails
-		if epoch := binary.NativeEndian.Uint64(b[:]) >> (64 - epochBits); epoch != 0 {
-			return epoch
-		}
-	}
 }
 
 // idleLog makes a log of an index that is up to date with the store, without

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 const (
@@ -171,7 +173,7 @@ func (d *directory) load(ctx context.Context, s, old *stream, o *Options) (*inde
 		x.end = seen
 	}
 	if torn || len(epochs) == 0 || lost {
-		epochs = append(epochs, epoch{number: newEpoch(), first: x.end + 1})
+		epochs = append(epochs, epoch{number: keep.NewEpoch(), first: x.end + 1})
 		if err := s.setMetadata(ctx, metaEpochs, formatEpochs(epochs)); err != nil {
 			return nil, nil, err
 		}

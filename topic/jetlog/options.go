@@ -3,10 +3,10 @@ package jetlog
 import (
 	"cmp"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // Options say where a [Log] keeps its events, how safely, and how many. The
@@ -79,7 +79,6 @@ const (
 	defaultDir  = "duplex-data"
 	defaultSync = time.Second
 
-	never      = math.MaxInt64 // a time that does not come
 	sweepEvery = time.Minute
 )
 
@@ -91,26 +90,11 @@ func (o *Options) withDefaults() Options {
 	}
 	d.Dir = cmp.Or(d.Dir, defaultDir)
 	d.SyncInterval = cmp.Or(d.SyncInterval, defaultSync)
-	d.RetainEvents = limitOr(d.RetainEvents, 100_000, math.MaxInt)
-	d.RetainAge = limitOr(d.RetainAge, 24*time.Hour, math.MaxInt64)
-	d.RetainBytes = limitOr(d.RetainBytes, 1<<30, math.MaxInt64)
-	d.IdempotencyWindow = min(limitOr(d.IdempotencyWindow, 2*time.Minute, 0), d.RetainAge)
-	d.MaxTopics = limitOr(d.MaxTopics, 1_000_000, math.MaxInt)
-	d.MaxKeys = limitOr(d.MaxKeys, 1_000_000, math.MaxInt)
-	d.TailBytes = limitOr(d.TailBytes, 64<<20, 0)
+	keep.Default(&d.RetainEvents, &d.RetainAge, &d.RetainBytes, &d.IdempotencyWindow, &d.MaxTopics, &d.MaxKeys)
+	d.TailBytes = keep.Or(d.TailBytes, 64<<20, 0)
 	if d.Progress == nil {
 		d.Progress = func(uint64, uint64) {}
 	}
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	return d
-}
-
-func limitOr[T int | int64 | time.Duration](v, zero, negative T) T {
-	switch {
-	case v == 0:
-		return zero
-	case v < 0:
-		return negative
-	}
-	return v
 }

@@ -2,20 +2,14 @@ package jetlog
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-const (
-	// searchItems bounds how far a search for patterns goes in the order of
-	// the log before it lets go of the lock.
-	searchItems = 16 << 10
-	// pageEntries and pageBytes bound a page, whatever the limit allows.
-	pageEntries = 10_000
-	pageBytes   = 64 << 20
-)
+// pageBytes bounds a page, as keep.PageEntries does.
+const pageBytes = 64 << 20
 
 // reading is an interest while it is read.
 type reading struct {
@@ -53,7 +47,7 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 		if err != nil {
 			return topic.Page{}, nil, err
 		}
-		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: known}
+		r := reading{patterns: in.Patterns, wild: keep.Wild(in.Patterns), known: known}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
 		}
@@ -78,7 +72,7 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 // end; then the readings know how far it came.
 func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.Limit) (page topic.Page, refs []ref, found bool) {
 	x := l.index
-	most := searchItems
+	most := keep.SearchItems
 	for i := range readings {
 		r := &readings[i]
 		if r.known && !x.misses(r.patterns, r.from, interests[i].After.Told) {
@@ -95,15 +89,10 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 		}
 		page.Gaps = append(page.Gaps, gap)
 	}
-	if limit.Events <= 0 {
-		limit.Events = pageEntries
-	}
-	if limit.Bytes <= 0 {
-		limit.Bytes = math.MaxInt
-	}
-	limit.Events, limit.Bytes = min(limit.Events, pageEntries), min(limit.Bytes, pageBytes)
+	limit = keep.Page(limit)
+	limit.Bytes = min(limit.Bytes, pageBytes)
 
-	s := selection{log: l, limit: limit}
+	s := choice{log: l, limit: limit}
 	if slices.ContainsFunc(readings, func(r reading) bool { return r.wild }) {
 		s.search(readings)
 	} else {
@@ -121,8 +110,8 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	return page, s.refs, true
 }
 
-// selection is what a page will hold, up to seq.
-type selection struct {
+// choice is what a page will hold, up to seq.
+type choice struct {
 	log   *Log
 	limit topic.Limit
 	refs  []ref
@@ -132,100 +121,69 @@ type selection struct {
 }
 
 // add takes one more entry, unless the page is full.
-func (s *selection) add(r ref) bool {
-	if s.bytes += r.bytes(); len(s.refs) > 0 && (len(s.refs) == s.limit.Events || s.bytes > s.limit.Bytes) {
-		s.more = true
+func (c *choice) add(r ref) bool {
+	if c.bytes += r.bytes(); len(c.refs) > 0 && (len(c.refs) == c.limit.Events || c.bytes > c.limit.Bytes) {
+		c.more = true
 		return false
 	}
-	s.refs = append(s.refs, r)
+	c.refs = append(c.refs, r)
 	return true
 }
 
 // merge takes the entries of readings by name from their topics.
-func (s *selection) merge(readings []reading) {
-	x := s.log.index
-	var m merge
+func (c *choice) merge(readings []reading) {
+	x := c.log.index
+	var m keep.Merge[*topicLog]
 	for _, r := range readings {
 		for _, p := range r.patterns {
 			if t := x.topics[p.String()]; t != nil {
-				m.add(t, t.after(r.from))
+				m.Add(t, t.after(r.from))
 			}
 		}
 	}
-	for seq, t := m.next(); t != nil; seq, t = m.next() {
-		if !s.add(s.log.ref(seq, t)) {
+	for t, i := range m.All() {
+		if !c.add(c.log.ref(t.seqs[i], t)) {
 			return
 		}
-		s.seq = seq
+		c.seq = t.seqs[i]
 	}
-	s.seq = x.end
+	c.seq = x.end
 }
 
 // search takes the entries of readings from the order of the log.
-func (s *selection) search(readings []reading) {
-	x := s.log.index
-	var wilds []wildFrom
-	literals := make(map[uint32]uint64) // from where, by number
-	s.seq = readings[0].from
+func (c *choice) search(readings []reading) {
+	x := c.log.index
+	selection, from := x.selection(readings)
+	c.seq = from
+	items := 0
+	for it := range x.order.After(from) {
+		if items++; items > keep.SearchItems {
+			c.more = true
+			return
+		}
+		if it.Live() && selection.Has(it.Value.topic, x.numbered[it.Value.topic-1].name, it.Seq) && !c.add(c.log.refOf(it)) {
+			return
+		}
+		c.seq = it.Seq
+	}
+	c.seq = x.end
+}
+
+// selection returns what the readings select, of topics by their numbers, and
+// where in the order of the log that begins.
+func (x *index) selection(readings []reading) (s keep.Selection[uint32], from uint64) {
+	from = readings[0].from
 	for _, r := range readings {
-		s.seq = min(s.seq, r.from)
+		from = min(from, r.from)
 		for _, p := range r.patterns {
 			if !p.Literal() {
-				wilds = append(wilds, wildFrom{p, r.from})
+				s.AddPattern(p, r.from)
 			} else if t := x.topics[p.String()]; t != nil {
-				if from, ok := literals[t.number]; !ok || r.from < from {
-					literals[t.number] = r.from
-				}
+				s.AddTopic(t.number, r.from)
 			}
 		}
 	}
-	items := 0
-	for it := range x.order.after(s.seq) {
-		if items++; items > searchItems {
-			s.more = true
-			return
-		}
-		if it.live() && selects(wilds, literals, it, x.numbered[it.topic-1].name) && !s.add(s.log.refOf(it)) {
-			return
-		}
-		s.seq = it.seq
-	}
-	s.seq = x.end
-}
-
-type wildFrom struct {
-	pattern topic.Pattern
-	from    uint64
-}
-
-func selects(wilds []wildFrom, literals map[uint32]uint64, it *item, name string) bool {
-	if from, ok := literals[it.topic]; ok && it.seq > from {
-		return true
-	}
-	for _, w := range wilds {
-		if it.seq > w.from && w.pattern.Match(name) {
-			return true
-		}
-	}
-	return false
-}
-
-func matches(patterns []topic.Pattern, name string) bool {
-	for _, p := range patterns {
-		if p.Match(name) {
-			return true
-		}
-	}
-	return false
-}
-
-func wild(patterns []topic.Pattern) bool {
-	for _, p := range patterns {
-		if !p.Literal() {
-			return true
-		}
-	}
-	return false
+	return s, from
 }
 
 // Newest returns the newest events of the patterns. Its cursor is the end of
@@ -251,15 +209,18 @@ func (l *Log) selectNewest(ctx context.Context, patterns []topic.Pattern, limit 
 	}
 	x := l.index
 	page.Cursor.ID = l.id(x.end)
-	if !wild(patterns) {
-		m := merge{back: true}
+	if !keep.Wild(patterns) {
+		m := keep.Merge[*topicLog]{Back: true}
 		for _, p := range patterns {
 			if t := x.topics[p.String()]; t != nil {
-				m.add(t, len(t.seqs)-1)
+				m.Add(t, len(t.seqs)-1)
 			}
 		}
-		for seq, t := m.next(); t != nil && len(refs) < limit; seq, t = m.next() {
-			if r := l.ref(seq, t); !r.isEnd() {
+		for t, i := range m.All() {
+			if len(refs) >= limit {
+				break
+			}
+			if r := l.ref(t.seqs[i], t); !r.isEnd() {
 				refs = append(refs, r)
 			}
 		}
@@ -269,17 +230,17 @@ func (l *Log) selectNewest(ctx context.Context, patterns []topic.Pattern, limit 
 	}
 	for seq := x.end + 1; ; {
 		items := 0
-		for it := range x.order.before(seq) {
-			if items++; items > searchItems || len(refs) >= limit {
+		for it := range x.order.Before(seq) {
+			if items++; items > keep.SearchItems || len(refs) >= limit {
 				break
 			}
-			if it.live() && !it.isEnd() && matches(patterns, x.numbered[it.topic-1].name) {
+			if it.Live() && !it.Value.isEnd() && keep.Matches(patterns, x.numbered[it.Value.topic-1].name) {
 				refs = append(refs, l.refOf(it))
 			}
-			seq = it.seq
+			seq = it.Seq
 		}
 		l.mu.RUnlock()
-		if items <= searchItems {
+		if items <= keep.SearchItems {
 			slices.Reverse(refs)
 			return page, refs, nil
 		}

@@ -65,12 +65,7 @@ func (x *index) replay(number uint64, b []byte, a *appended, now int64) error {
 	}
 	x.carried = nil
 	for seq := m.first; m.next(a); {
-		t, name := x.topics[string(a.topic)], ""
-		if t != nil {
-			name = t.name
-		} else {
-			name = string(a.topic)
-		}
+		t, name := x.find(a.topic)
 		if a.unkept > 0 {
 			x.end, x.message = seq+uint64(a.unkept)-1, number
 		}

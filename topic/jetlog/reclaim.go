@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // What was lost is removed from the disk only at the front of a store. If
@@ -13,7 +14,7 @@ import (
 // entries, and there again to its end. So the disk takes at most about twice
 // what is needed, and nothing is carried often.
 const (
-	// carriedBit is set in item.message of what is in the store of old entries.
+	// carriedBit is set in stored.message of what is in the store of old entries.
 	carriedBit = 1 << 63
 
 	// diskSlack is what may lie on the disk beyond twice what is needed.
@@ -26,16 +27,16 @@ const (
 // which is still needed; math.MaxUint64 if none does.
 func (x *index) oldestMessages() (oldest, carried uint64) {
 	oldest, carried = math.MaxUint64, math.MaxUint64
-	if k := x.keys.oldest; k != nil {
-		oldest = k.message
+	if k := x.keys.Oldest(); k != nil {
+		oldest = k.Message
 	}
-	for it := range x.order.after(0) {
+	for it := range x.order.After(0) {
 		switch {
-		case !it.live():
-		case it.message&carriedBit == 0:
-			return min(oldest, it.message), carried
+		case !it.Live():
+		case it.Value.message&carriedBit == 0:
+			return min(oldest, it.Value.message), carried
 		default:
-			carried = min(carried, it.message&^carriedBit)
+			carried = min(carried, it.Value.message&^carriedBit)
 		}
 	}
 	return oldest, carried
@@ -103,18 +104,19 @@ func (l *Log) refsBefore(seq, before, bit uint64) (refs []ref, next uint64) {
 	defer l.mu.RUnlock()
 	items := 0
 	next = seq
-	for it := range l.index.order.after(seq) {
-		if items++; items > searchItems || len(refs) == carryItems {
+	for it := range l.index.order.After(seq) {
+		if items++; items > keep.SearchItems || len(refs) == carryItems {
 			return refs, next
 		}
-		if bit == 0 && it.message&carriedBit == 0 && it.message >= before {
+		message := it.Value.message
+		if bit == 0 && message&carriedBit == 0 && message >= before {
 			return refs, seq // so are all that follow
 		}
-		if it.live() && it.message&carriedBit == bit && it.message&^carriedBit < before {
+		if it.Live() && message&carriedBit == bit && message&^carriedBit < before {
 			refs = append(refs, l.refOf(it))
-			refs[len(refs)-1].name = l.index.numbered[it.topic-1].name
+			refs[len(refs)-1].name = l.index.numbered[it.Value.topic-1].name
 		}
-		next = it.seq
+		next = it.Seq
 	}
 	return refs, next
 }
@@ -149,8 +151,8 @@ func (l *Log) moved(refs []ref, number uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range refs {
-		if it := l.index.order.get(r.seq); it != nil && it.live() {
-			it.message = number
+		if it := l.index.order.Find(r.seq); it != nil && it.Live() {
+			it.Value.message = number
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // What quiet topics have is carried out of the way of what is lost, as often as
@@ -18,7 +19,7 @@ func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := (&Options{RetainEvents: 10, RetainAge: -1, TailBytes: -1}).withDefaults()
 		s, old := newFakeStore(), newFakeStore()
-		epochs := []epoch{{newEpoch(), 1}}
+		epochs := []epoch{{keep.NewEpoch(), 1}}
 		l := newLog(o, s, old, newIndex(&o), epochs)
 		l.slack = 4 << 10
 		start := topic.Cursor{ID: topic.ID{Epoch: epochs[0].number}}

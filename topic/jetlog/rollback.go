@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // beginEpoch begins an epoch in a stream whose end was lost: what comes next
@@ -34,7 +36,7 @@ func (r *remote) beginEpoch(ctx context.Context) error {
 		if !slices.ContainsFunc(r.log.epochs, known) {
 			return nil // somebody else was first
 		}
-		k := link{id: rand.Uint64(), before: x.shared.last, after: x.message, epoch: newEpoch(), clock: x.clock + clockStride}
+		k := link{id: rand.Uint64(), before: x.shared.last, after: x.message, epoch: keep.NewEpoch(), clock: x.clock + clockStride}
 		request := r.request(k.after, appendSharedHeader(nil, x.end+1, max(time.Now().UnixNano(), x.shared.nanos), k))
 		reply, err := r.stream.writes.RequestMsgWithContext(ctx, request)
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // openShared opens a log on a stream of an external server.
@@ -50,7 +52,7 @@ func openShared(o *Options) (l *Log, err error) {
 			AllowDirect: true,
 			Metadata: map[string]string{
 				metaVersion: strconv.Itoa(sharedStoreVersion),
-				metaEpochs:  formatEpochs([]epoch{{newEpoch(), 1}}),
+				metaEpochs:  formatEpochs([]epoch{{keep.NewEpoch(), 1}}),
 				metaOptions: o.shared(),
 			},
 		})

@@ -9,6 +9,8 @@ import (
 	"math"
 	"os"
 	"strings"
+
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // A snapshot is the index as it was when the log was closed. It saves reading
@@ -54,8 +56,8 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 	dst = appendText(dst, o.fingerprint())
 	put(x.end, x.message, x.clock, x.newestLost)
 	for r := range o.Rules.All() {
-		f := x.policies[r].forgotten
-		put(f.seq, f.at)
+		f := x.policies[r].Forgotten
+		put(f.Seq, f.At)
 	}
 	put(uint64(len(x.topics)))
 	ordinals := make([]uint64, len(x.numbered)+1)
@@ -65,7 +67,7 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 		ordinals[t.number] = n
 		n++
 		dst = appendText(dst, t.name)
-		put(t.lost().seq, t.lost().at)
+		put(t.lost().Seq, t.lost().At)
 	}
 	for _, t := range x.numbered {
 		if t != nil && (t.losses == nil || t.losses.next == nil) {
@@ -76,20 +78,20 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 		write(node.topic)
 	}
 	items := 0
-	for _, b := range x.order.blocks {
-		items += b.live
+	for _, t := range x.topics {
+		items += len(t.seqs)
 	}
 	put(uint64(items))
 	var last item
-	for it := range x.order.after(0) {
-		if !it.live() {
+	for it := range x.order.After(0) {
+		if !it.Live() {
 			continue
 		}
-		size := uint64(it.size) + 1
-		if it.isEnd() {
+		size := uint64(it.Value.size) + 1
+		if it.Value.isEnd() {
 			size = 0
 		}
-		put(it.seq-last.seq, zigzag(int64(it.message-last.message)), zigzag(it.nanos-last.nanos), ordinals[it.topic], size)
+		put(it.Seq-last.Seq, zigzag(int64(it.Value.message-last.Value.message)), zigzag(it.Value.nanos-last.Value.nanos), ordinals[it.Value.topic], size)
 		last = *it
 	}
 	put(uint64(len(x.types)))
@@ -98,15 +100,15 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 		dst = appendText(dst, typ)
 	}
 	keys := 0
-	for k := x.keys.oldest; k != nil; k = k.next {
+	for range x.keys.All() {
 		keys++
 	}
 	put(uint64(keys))
-	for k := x.keys.oldest; k != nil; k = k.next {
-		dst = appendText(dst, k.name.topic)
-		dst = appendText(dst, k.name.value)
-		put(k.first, k.message, zigzag(k.expires))
-		dst = append(dst, k.digest[:]...)
+	for k := range x.keys.All() {
+		dst = appendText(dst, k.Key.Topic)
+		dst = appendText(dst, k.Key.Value)
+		put(k.First, k.Message, zigzag(k.Expires))
+		dst = append(dst, k.Digest[:]...)
 	}
 	return sum(dst)
 }
@@ -127,27 +129,28 @@ func restore(b []byte, o *Options) (*index, error) {
 	x := newIndex(o)
 	x.end, x.message, x.clock, x.newestLost = m.number(), m.number(), m.number(), m.number()
 	for r := range o.Rules.All() {
-		x.policies[r].forgotten = loss{m.number(), m.number()}
+		x.policies[r].Forgotten = keep.Loss{Seq: m.number(), At: m.number()}
 	}
 	for n := m.number(); n > 0 && m.err == nil; n-- {
 		name := string(m.text())
 		t := x.newTopic(name, x.policies[x.rules.Of(name)])
 		t.losses = nil
-		lost := loss{m.number(), m.number()}
+		lost := keep.Loss{Seq: m.number(), At: m.number()}
 		switch {
-		case lost.seq == 0:
-		case lost == t.policy.forgotten:
-			t.losses = &lossNode{topic: t, loss: lost}
+		case lost.Seq == 0:
+		case lost == t.policy.Forgotten:
+			t.losses = &lossNode{topic: t, Loss: lost}
 		default:
 			clock := x.clock
-			x.clock = lost.at
-			x.lose(t, lost.seq)
+			x.clock = lost.At
+			x.lose(t, lost.Seq)
 			x.clock = clock
 		}
 	}
-	var it item
+	var seq uint64
+	var it stored
 	for n := m.number(); n > 0 && m.err == nil; n-- {
-		it.seq += m.number()
+		seq += m.number()
 		it.message += uint64(unzigzag(m.number()))
 		it.nanos += unzigzag(m.number())
 		ordinal, size := m.number(), m.number()
@@ -163,23 +166,23 @@ func restore(b []byte, o *Options) (*index, error) {
 		} else {
 			t.ended = true
 		}
-		t.push(it.seq)
-		x.order.push(it)
-		t.policy.age.expires = min(t.policy.age.expires, t.policy.age.expiry(it.nanos))
+		t.push(seq)
+		x.order.Push(seq, it)
+		t.policy.Age.Expires = min(t.policy.Age.Expires, t.policy.Age.Expiry(it.nanos))
 	}
 	for n := m.number(); n > 0 && m.err == nil; n-- {
 		seq := m.number()
 		x.types[seq] = string(m.text())
 	}
-	for it := range x.order.after(0) {
-		if typ, ok := x.types[it.seq]; ok {
-			x.newestOfType[typeOf{x.numbered[it.topic-1], typ}] = it.seq
+	for it := range x.order.After(0) {
+		if typ, ok := x.types[it.Seq]; ok {
+			x.newestOfType[typeOf{x.numbered[it.Value.topic-1], typ}] = it.Seq
 		}
 	}
 	for n := m.number(); n > 0 && m.err == nil; n-- {
-		r := &remembered{name: keyName{string(m.text()), string(m.text())}, first: m.number(), message: m.number(), expires: unzigzag(m.number())}
-		copy(r.digest[:], m.take(len(r.digest)))
-		x.keys.add(r)
+		r := &keep.Keyed{Key: keep.Key{Topic: string(m.text()), Value: string(m.text())}, First: m.number(), Message: m.number(), Expires: unzigzag(m.number())}
+		copy(r.Digest[:], m.take(len(r.Digest)))
+		x.keys.Add(r)
 	}
 	if m.err != nil || len(m.rest) > 0 {
 		return nil, errSnapshot

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"sort"
+
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // topicLog is what is known of one topic. There may be millions: 80 bytes.
@@ -13,26 +15,22 @@ type topicLog struct {
 	space  uint32   // of the array below seqs
 	seqs   []uint64 // its entries, oldest first; ends with that of the topic's end
 	bytes  int64    // of the data of its events
-	policy *policy
+	policy *keep.Policy
 	losses *lossNode // nil if nothing was lost
 	ended  bool      // its newest entry is its end
 }
 
-// Name is for the list of names.
+// Name is for keep.Names; Len and Seq are for keep.Merge.
 func (t *topicLog) Name() string { return t.name }
 
-// A loss is an entry that was removed, and when that was on the loss clock.
-type loss struct{ seq, at uint64 }
-
-// hits reports whether a reader that was given everything up to seq, and told
-// of the losses up to told, misses the entry.
-func (x loss) hits(seq, told uint64) bool { return x.seq > seq && x.at > told }
+func (t *topicLog) Len() int         { return len(t.seqs) }
+func (t *topicLog) Seq(i int) uint64 { return t.seqs[i] }
 
 // lossNode is the newest loss of a topic. Nodes are listed by when that was,
 // newest first; but not those of what had been forgotten when the topic was
 // new.
 type lossNode struct {
-	loss
+	keep.Loss
 	topic      *topicLog
 	prev, next *lossNode
 }
@@ -43,11 +41,11 @@ func (n *lossNode) unlink() {
 	}
 }
 
-func (t *topicLog) lost() loss {
+func (t *topicLog) lost() keep.Loss {
 	if t.losses == nil {
-		return loss{}
+		return keep.Loss{}
 	}
-	return t.losses.loss
+	return t.losses.Loss
 }
 
 // events returns how many there are, without the end.

@@ -4,10 +4,8 @@ import (
 	"context"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
-
-// topicsStep is how many topics are listed before the lock is let go.
-const topicsStep = 4096
 
 // Ended returns the id of a topic's end entry, if the topic was ended.
 func (l *Log) Ended(name string) (topic.ID, bool) {
@@ -29,7 +27,7 @@ func (l *Log) Topics(ctx context.Context, from string, limit int) (list []topic.
 		if err := l.rlock(); err != nil {
 			return nil, err
 		}
-		step := min(limit, len(list)+topicsStep)
+		step := min(limit, len(list)+keep.TopicsStep)
 		for t := range l.index.names.After(from) {
 			if len(list) >= step {
 				break

@@ -33,15 +33,10 @@ func (l *Log) warm(ctx context.Context) error {
 		}
 		for seq := m.first; m.next(&a); {
 			seq += uint64(a.unkept)
-			t, name := x.topics[string(a.topic)], ""
-			if t != nil {
-				name = t.name
-			} else {
-				name = string(a.topic)
-			}
+			t, name := x.find(a.topic)
 			for _, d := range a.drafts {
 				e := m.entry(l.id(seq), name, d)
-				if it := x.order.get(seq); it != nil && it.live() && !it.isEnd() && x.superseded(t, seq) {
+				if it := x.order.Find(seq); it != nil && it.Live() && !it.Value.isEnd() && x.superseded(t, seq) {
 					e.Supersede()
 				}
 				l.tail.push([]*topic.Entry{e})

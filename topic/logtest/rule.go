@@ -29,6 +29,7 @@ var someRules = rules(
 	topic.Rule{Pattern: parse("quote/*")[0], RetainEvents: new(1)},
 	topic.Rule{Pattern: parse("two")[0], RetainEvents: new(2)},
 	topic.Rule{Pattern: parse("many")[0], RetainEvents: new(1000), RetainAge: 1000 * time.Hour},
+	topic.Rule{Pattern: parse("minute/kept")[0]},
 	topic.Rule{Pattern: parse("minute/*")[0], RetainAge: time.Minute},
 	topic.Rule{Pattern: parse("conflate/*")[0], Slow: topic.SlowConflate},
 	topic.Rule{Pattern: parse("types/*")[0], Slow: topic.SlowConflateTypes},
@@ -81,6 +82,7 @@ func testRuleAge(l *subject) {
 	wantList(l.t, "newest", l.newest(10, "**"), "many", "1", "2", "b")
 	l.read(start, "minute/a").wantGap(topic.ID{})
 	l.read(start, "minute/b").want("b")
+	l.read(start, "minute/kept", "unknown/*").want()
 	l.read(start, "**").wantGap(first, "1", "2", "b", "$end minute/ended")
 	l.read(start, "other").want("1", "2")
 	time.Sleep(30 * time.Second)

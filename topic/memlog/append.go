@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 var errNothing = errors.New("memlog: append of nothing")
@@ -46,24 +47,24 @@ func (l *Log) store(name string, key topic.Key, now int64) (first topic.ID, stor
 	l.expire(now)
 	keyed := key.Value != "" && l.opts.IdempotencyWindow > 0
 	if keyed {
-		if r := l.keys.find(name, key.Value, now); r != nil {
-			if r.digest != key.Digest {
+		if r := l.keys.Find(keep.Key{Topic: name, Value: key.Value}, now); r != nil {
+			if r.Digest != key.Digest {
 				return topic.ID{}, false, topic.ErrKeyReused
 			}
-			return l.id(r.first), false, nil
+			return l.id(r.First), false, nil
 		}
 	}
 	t, policy := l.topics[name], l.policyOf(name)
-	keeps := !policy.ephemeral() || l.batch[len(l.batch)-1].IsEnd()
+	keeps := !policy.Rule.Ephemeral() || l.batch[len(l.batch)-1].IsEnd()
 	endsBefore := func(e *topic.Entry) bool { return e.IsEnd() && e != l.batch[len(l.batch)-1] }
 	switch {
 	case t != nil && t.ended(), slices.ContainsFunc(l.batch, endsBefore):
 		return topic.ID{}, false, topic.ErrEnded
-	case t != nil && t.len() > 0 && key.Overtaken(t.at(t.len()-1).ID.Seq):
+	case t != nil && t.Len() > 0 && key.Overtaken(t.Seq(t.Len()-1)):
 		return topic.ID{}, false, topic.ErrUnseen
 	case t == nil && keeps && len(l.topics) >= l.opts.MaxTopics:
 		return topic.ID{}, false, topic.ErrTooManyTopics
-	case keyed && len(l.keys.byName) >= l.opts.MaxKeys:
+	case keyed && l.keys.Len() >= l.opts.MaxKeys:
 		return topic.ID{}, false, topic.ErrTooManyKeys
 	case t == nil && keeps:
 		t = l.newTopic(name, policy)
@@ -75,7 +76,7 @@ func (l *Log) store(name string, key topic.Key, now int64) (first topic.ID, stor
 		if t != nil {
 			e.Topic = t.name
 		}
-		if !policy.ephemeral() || e.IsEnd() {
+		if !policy.Rule.Ephemeral() || e.IsEnd() {
 			l.keep(t, e)
 		}
 	}
@@ -83,11 +84,11 @@ func (l *Log) store(name string, key topic.Key, now int64) (first topic.ID, stor
 		l.remove(l.oldestEvent())
 	}
 	if keyed {
-		l.keys.add(&remembered{
-			name:    keyName{strings.Clone(name), strings.Clone(key.Value)},
-			first:   first.Seq,
-			digest:  key.Digest,
-			expires: now + int64(l.opts.IdempotencyWindow),
+		l.keys.Add(&keep.Keyed{
+			Key:     keep.Key{Topic: strings.Clone(name), Value: strings.Clone(key.Value)},
+			First:   first.Seq,
+			Digest:  key.Digest,
+			Expires: now + int64(l.opts.IdempotencyWindow),
 		})
 	}
 	return first, true, nil
@@ -95,10 +96,10 @@ func (l *Log) store(name string, key topic.Key, now int64) (first topic.ID, stor
 
 // newTopic makes a topic known. What was lost of it before, if it ever was
 // known, is forgotten.
-func (l *Log) newTopic(name string, p *policy) *topicLog {
-	t := &topicLog{name: strings.Clone(name), policy: l.policyOfRule[p.rule], gone: p.forgotten}
-	if p.supersedes && p.forgotten.at != 0 {
-		l.lostBeside[t] = p.forgotten
+func (l *Log) newTopic(name string, p *keep.Policy) *topicLog {
+	t := &topicLog{name: strings.Clone(name), policy: l.policyOfRule[p.Rule], gone: p.Forgotten}
+	if p.Supersedes && p.Forgotten.At != 0 {
+		l.lostBeside[t] = p.Forgotten
 	}
 	l.topics[t.name] = t
 	l.names.Add(t)
@@ -107,22 +108,22 @@ func (l *Log) newTopic(name string, p *policy) *topicLog {
 
 // keep makes the newest entry of the log one of its topic.
 func (l *Log) keep(t *topicLog, e *topic.Entry) {
-	l.order.push(l.end, t)
+	l.order.Push(l.end, t)
 	t.push(e)
-	p := &l.policies[t.policy]
-	a := p.age
-	if a.expires == never { // it had no entries
-		a.front = l.end - 1
+	p := l.policies[t.policy]
+	a := p.Age
+	if a.Expires == keep.Never { // it had no entries
+		a.Front = l.end - 1
 	}
-	a.expires = min(a.expires, a.expiry(e))
-	l.expires = min(l.expires, a.expires)
+	a.Expires = min(a.Expires, a.Expiry(e.Time().UnixNano()))
+	l.expires = min(l.expires, a.Expires)
 	if e.IsEnd() {
 		return
 	}
 	t.bytes += int64(len(e.Data))
 	l.bytes += cost(e)
 	l.supersede(t, e)
-	if t.events() > p.events {
+	if t.events() > p.Events {
 		l.remove(t)
 	}
 }

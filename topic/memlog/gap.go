@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // losing is a search for losses, by a reader that was given everything up to
@@ -27,19 +28,19 @@ func (l *Log) misses(x *losing, most *int) (misses, known bool) {
 		if !p.Literal() {
 			continue
 		}
-		lost := l.policyOf(p.String()).forgotten
+		lost := l.policyOf(p.String()).Forgotten
 		if t := l.topics[p.String()]; t != nil {
 			lost = l.lossOf(t)
 		}
-		if lost.hits(x.seq, x.told) {
+		if lost.Hits(x.seq, x.told) {
 			return true, true
 		}
 	}
 	if !x.wild {
 		return false, true
 	}
-	for i := range l.policies {
-		if p := &l.policies[i]; p.forgotten.hits(x.seq, x.told) && p.mayHave(x.patterns) {
+	for _, p := range l.policies {
+		if p.Forgotten.Hits(x.seq, x.told) && p.MayHave(x.patterns) {
 			return true, true
 		}
 	}
@@ -63,15 +64,15 @@ func (l *Log) misses(x *losing, most *int) (misses, known bool) {
 // lossBetween looks for a loss that the reader misses, from one time on the
 // clock back to another, which it does not look at. It returns how far it came.
 func (l *Log) lossBetween(x *losing, from, to uint64, most *int) (hit bool, reached uint64) {
-	for it := range l.losses.before(from + 1) {
-		if it.seq <= to {
+	for it := range l.losses.Before(from + 1) {
+		if it.Seq <= to {
 			break
 		}
-		if l.losses.live(it) && matches(x.patterns, it.topic.name) && l.lossOf(it.topic).hits(x.seq, x.told) {
-			return true, it.seq
+		if it.Live() && keep.Matches(x.patterns, it.Value.name) && l.lossOf(it.Value).Hits(x.seq, x.told) {
+			return true, it.Seq
 		}
 		if *most--; *most <= 0 {
-			return false, it.seq
+			return false, it.Seq
 		}
 	}
 	return false, min(from, to)
@@ -79,8 +80,8 @@ func (l *Log) lossBetween(x *losing, from, to uint64, most *int) (hit bool, reac
 
 // mayMiss is misses in one step: what takes too long may be a loss.
 func (l *Log) mayMiss(patterns []topic.Pattern, seq uint64) bool {
-	most := searchItems
-	misses, known := l.misses(&losing{patterns: patterns, wild: wild(patterns), seq: seq}, &most)
+	most := keep.SearchItems
+	misses, known := l.misses(&losing{patterns: patterns, wild: keep.Wild(patterns), seq: seq}, &most)
 	return misses || !known
 }
 
@@ -109,8 +110,8 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 			if t == nil {
 				continue
 			}
-			if i := t.after(r.from); i < t.len() && (seq == 0 || t.at(i).ID.Seq < seq) {
-				seq = t.at(i).ID.Seq
+			if i := t.after(r.from); i < t.Len() && (seq == 0 || t.Seq(i) < seq) {
+				seq = t.Seq(i)
 			}
 		}
 		if seq == 0 {
@@ -118,11 +119,11 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 		}
 		return l.id(seq), true
 	}
-	for it := range l.order.after(r.searched) {
-		if l.order.live(it) && matches(r.patterns, it.topic.name) {
-			return l.id(it.seq), true
+	for it := range l.order.After(r.searched) {
+		if it.Live() && keep.Matches(r.patterns, it.Value.name) {
+			return l.id(it.Seq), true
 		}
-		r.searched = it.seq
+		r.searched = it.Seq
 		if *most--; *most <= 0 {
 			return topic.ID{}, false
 		}
@@ -132,12 +133,12 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 
 // Earliest returns the cursor that all that is left of the patterns lies after.
 func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
-	r := reading{patterns: patterns, wild: wild(patterns)}
+	r := reading{patterns: patterns, wild: keep.Wild(patterns)}
 	for {
 		if err := l.rlock(); err != nil {
 			return topic.Cursor{}, err
 		}
-		most := searchItems
+		most := keep.SearchItems
 		first, found := l.first(&r, &most)
 		c := l.before(first, patterns)
 		l.mu.RUnlock()

@@ -8,14 +8,11 @@ package memlog
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
-	"math"
 	"sync"
 	"time"
 
-	"github.com/duplexhq/duplex/internal/names"
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // Options bound a [Log]. The zero value is good.
@@ -52,11 +49,7 @@ type Options struct {
 // data: about what the log needs to keep it.
 const EntryOverhead = 256
 
-const (
-	never      = math.MaxInt64 // a time that does not come
-	sweepEvery = time.Minute
-	epochBits  = 40 // keeps ids short
-)
+const sweepEvery = time.Minute
 
 // withDefaults returns a copy in which every limit is a number to compare with.
 func (o *Options) withDefaults() Options {
@@ -64,23 +57,8 @@ func (o *Options) withDefaults() Options {
 	if o != nil {
 		d = *o
 	}
-	d.RetainEvents = limitOr(d.RetainEvents, 100_000, math.MaxInt)
-	d.RetainAge = limitOr(d.RetainAge, 24*time.Hour, math.MaxInt64)
-	d.RetainBytes = limitOr(d.RetainBytes, 1<<30, math.MaxInt64)
-	d.IdempotencyWindow = min(limitOr(d.IdempotencyWindow, 2*time.Minute, 0), d.RetainAge)
-	d.MaxTopics = limitOr(d.MaxTopics, 1_000_000, math.MaxInt)
-	d.MaxKeys = limitOr(d.MaxKeys, 1_000_000, math.MaxInt)
+	keep.Default(&d.RetainEvents, &d.RetainAge, &d.RetainBytes, &d.IdempotencyWindow, &d.MaxTopics, &d.MaxKeys)
 	return d
-}
-
-func limitOr[T int | int64 | time.Duration](v, zero, negative T) T {
-	switch {
-	case v == 0:
-		return zero
-	case v < 0:
-		return negative
-	}
-	return v
 }
 
 // A Log is a [topic.Log] in memory. Its methods never wait for anything but
@@ -99,22 +77,22 @@ type Log struct {
 
 	mu         sync.RWMutex // guards what follows
 	topics     map[string]*topicLog
-	names      names.List[*topicLog]
-	order      order
+	names      keep.Names[*topicLog]
+	order      keep.Order[*topicLog]
 	end        uint64 // the newest sequence number
 	front      uint64 // no event up to here is left
 	bytes      int64  // that count to RetainBytes
-	ages       []*age
-	expires    int64  // the least of the ages'
-	clock      uint64 // the loss clock
-	newestLost uint64 // of any topic
-	losses     order  // the known topics that have lost something, by when that was on the loss clock
-	keys       keys
+	ages       []*keep.Age
+	expires    int64                 // the least of the ages'
+	clock      uint64                // the loss clock
+	newestLost uint64                // of any topic
+	losses     keep.Order[*topicLog] // the known topics that have lost something, by when that was on the loss clock
+	keys       keep.Keys
 	closed     bool
 
-	policies     []policy
+	policies     []*keep.Policy
 	policyOfRule map[*topic.Rule]uint16  // index into policies
-	lostBeside   map[*topicLog]loss      // the newest loss of topics that also have superseded entries removed
+	lostBeside   map[*topicLog]keep.Loss // the newest loss of topics that also have superseded entries removed
 	newestOfType map[typeOf]*topic.Entry // of topics where an event supersedes those of its type
 
 	closing chan struct{}
@@ -127,31 +105,18 @@ var _ topic.Log = (*Log)(nil)
 // called.
 func Open(opts *Options) *Log {
 	l := &Log{
-		opts:   opts.withDefaults(),
-		epoch:  newEpoch(),
-		topics: make(map[string]*topicLog),
-		// A topic loses its first entry first.
-		order:   order{live: func(it item) bool { return it.seq > it.topic.gone.seq }},
-		losses:  order{live: func(it item) bool { return it.seq == it.topic.gone.at && it.topic.listed }},
-		expires: never,
+		opts:    opts.withDefaults(),
+		epoch:   keep.NewEpoch(),
+		topics:  make(map[string]*topicLog),
+		expires: keep.Never,
 		closing: make(chan struct{}),
 
 		newestOfType: make(map[typeOf]*topic.Entry),
-		lostBeside:   make(map[*topicLog]loss),
+		lostBeside:   make(map[*topicLog]keep.Loss),
 	}
 	l.setPolicies()
 	l.wg.Go(l.sweep)
 	return l
-}
-
-func newEpoch() uint64 {
-	for {
-		var b [8]byte
-		rand.Read(b[:]) // never fails
-		if epoch := binary.NativeEndian.Uint64(b[:]) >> (64 - epochBits); epoch != 0 {
-			return epoch
-		}
-	}
 }
 
 // sweep frees what is over age in a log that nobody calls. Ends when closing
@@ -159,7 +124,7 @@ func newEpoch() uint64 {
 func (l *Log) sweep() {
 	every := int64(sweepEvery)
 	for _, a := range l.ages {
-		every = min(every, a.limit)
+		every = min(every, a.Limit)
 	}
 	ticker := time.NewTicker(time.Duration(every))
 	defer ticker.Stop()
@@ -182,9 +147,10 @@ func (l *Log) Close() error {
 		l.closed = true
 		close(l.closing)
 		l.watcher, l.batch = nil, nil
-		l.topics, l.names, l.order, l.losses, l.keys = nil, names.List[*topicLog]{}, order{}, order{}, keys{}
+		l.topics, l.names, l.keys = nil, keep.Names[*topicLog]{}, keep.Keys{}
+		l.order, l.losses = keep.Order[*topicLog]{}, keep.Order[*topicLog]{}
 		l.newestOfType, l.lostBeside = nil, nil
-		l.expires = never
+		l.expires = keep.Never
 	}
 	l.mu.Unlock()
 	l.appending.Unlock()

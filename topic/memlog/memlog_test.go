@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 	"github.com/duplexhq/duplex/topic/logtest"
 )
 
@@ -67,7 +68,7 @@ func TestUnlimited(t *testing.T) {
 func TestEpoch(t *testing.T) {
 	seen := make(map[uint64]bool)
 	for range 1000 {
-		epoch := newEpoch()
+		epoch := keep.NewEpoch()
 		if epoch == 0 || epoch >= 1<<40 || seen[epoch] {
 			t.Fatalf("epoch %d", epoch)
 		}
@@ -145,7 +146,7 @@ func TestBytesExact(t *testing.T) {
 // A search for patterns that match little goes on from where it let go of the
 // lock, in every method.
 func TestLongSearch(t *testing.T) {
-	const events = 3*searchItems + 100
+	const events = 3*keep.SearchItems + 100
 	l := open(t, &Options{RetainEvents: events})
 	appendN(t, l, "first/a", 1)
 	appendN(t, l, "busy", events+5) // five are lost
@@ -201,7 +202,7 @@ func TestLongSearch(t *testing.T) {
 // search is given up.
 func TestContextDone(t *testing.T) {
 	l := open(t, nil)
-	fillTopics(t, l, searchItems+topicsStep)
+	fillTopics(t, l, keep.SearchItems+keep.TopicsStep)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
 	cancel(why)
@@ -214,7 +215,7 @@ func TestContextDone(t *testing.T) {
 			t.Errorf("%v: Read %v, Newest %v, Earliest %v, want %v", *patterns, read, newest, earliest, want)
 		}
 	}
-	if _, err := l.Topics(ctx, "", topicsStep+1); err != why {
+	if _, err := l.Topics(ctx, "", keep.TopicsStep+1); err != why {
 		t.Errorf("Topics: %v", err)
 	}
 	if _, err := l.Append(ctx, "a", draft128, topic.Key{}); err != nil {
@@ -225,9 +226,9 @@ func TestContextDone(t *testing.T) {
 // A page is bounded, whatever the limit allows.
 func TestPageBound(t *testing.T) {
 	l := open(t, nil)
-	appendN(t, l, "a", pageEntries+1)
+	appendN(t, l, "a", keep.PageEntries+1)
 	for _, pattern := range []string{"a", "*"} {
-		if page := read(t, l, 0, pattern); len(page.Entries) != pageEntries || !page.More || page.Cursor.Seq != pageEntries {
+		if page := read(t, l, 0, pattern); len(page.Entries) != keep.PageEntries || !page.More || page.Cursor.Seq != keep.PageEntries {
 			t.Errorf("%s: %d entries, more %v, cursor %v", pattern, len(page.Entries), page.More, page.Cursor)
 		}
 	}
@@ -236,7 +237,7 @@ func TestPageBound(t *testing.T) {
 // Topics lets go of the lock on its way through many topics, which come and go
 // meanwhile.
 func TestTopicsSteps(t *testing.T) {
-	const topics = 3 * topicsStep
+	const topics = 3 * keep.TopicsStep
 	l := open(t, nil)
 	fillTopics(t, l, topics)
 	var wg sync.WaitGroup
@@ -249,7 +250,7 @@ func TestTopicsSteps(t *testing.T) {
 	})
 	n, from := 0, ""
 	for {
-		list, err := l.Topics(t.Context(), from, topicsStep+1000)
+		list, err := l.Topics(t.Context(), from, keep.TopicsStep+1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +276,7 @@ func TestTopicsSteps(t *testing.T) {
 func held(l *Log) (topics, keys int, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.topics), len(l.keys.byName), l.bytes
+	return len(l.topics), l.keys.Len(), l.bytes
 }
 
 func open(t *testing.T, opts *Options) *Log {

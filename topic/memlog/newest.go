@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // Newest returns the newest events of the patterns. Its cursor is the end of
@@ -14,15 +15,18 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 		return topic.Page{}, err
 	}
 	page := topic.Page{Cursor: topic.Cursor{ID: l.id(l.end)}}
-	if !wild(patterns) {
-		m := merge{back: true}
+	if !keep.Wild(patterns) {
+		m := keep.Merge[*topicLog]{Back: true}
 		for _, p := range patterns {
 			if t := l.topics[p.String()]; t != nil {
-				m.add(t, t.len()-1)
+				m.Add(t, t.Len()-1)
 			}
 		}
-		for e := m.next(); e != nil && len(page.Entries) < limit; e = m.next() {
-			if !e.IsEnd() {
+		for t, i := range m.All() {
+			if len(page.Entries) >= limit {
+				break
+			}
+			if e := t.at(i); !e.IsEnd() {
 				page.Entries = append(page.Entries, e)
 			}
 		}
@@ -32,19 +36,19 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 	}
 	for seq := l.end + 1; ; {
 		items := 0
-		for it := range l.order.before(seq) {
-			if items++; items > searchItems || len(page.Entries) >= limit {
+		for it := range l.order.Before(seq) {
+			if items++; items > keep.SearchItems || len(page.Entries) >= limit {
 				break
 			}
-			if l.order.live(it) && matches(patterns, it.topic.name) {
-				if e := it.topic.entry(it.seq); !e.IsEnd() {
+			if it.Live() && keep.Matches(patterns, it.Value.name) {
+				if e := it.Value.entry(it.Seq); !e.IsEnd() {
 					page.Entries = append(page.Entries, e)
 				}
 			}
-			seq = it.seq
+			seq = it.Seq
 		}
 		l.mu.RUnlock()
-		if items <= searchItems {
+		if items <= keep.SearchItems {
 			slices.Reverse(page.Entries)
 			return page, nil
 		}

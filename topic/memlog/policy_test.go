@@ -8,23 +8,8 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
-
-func TestOverlap(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want bool
-	}{
-		{"a", "a", true}, {"a", "b", false}, {"a", "*", true}, {"a", "**", true}, {"a/b", "*", false},
-		{"a/*", "*/b", true}, {"a/*", "b/*", false}, {"a/**", "a", false}, {"a/**", "*/b/c", true},
-		{"a/**", "b/**", false}, {"a/*/c", "a/b/*", true}, {"a/*/c", "a/b/d", false}, {"*/x/**", "a/*", false},
-		{"*/x/**", "a/**", true}, {"a/b", "a/b/c", false}, {"a/*", "a/b/**", false},
-	} {
-		if overlap(tt.a, tt.b) != tt.want || overlap(tt.b, tt.a) != tt.want {
-			t.Errorf("%s and %s: %v", tt.a, tt.b, !tt.want)
-		}
-	}
-}
 
 func rules(t *testing.T, list ...topic.Rule) *topic.Rules {
 	t.Helper()
@@ -62,7 +47,7 @@ func TestForgottenByRule(t *testing.T) {
 // A search for losses lets go of the lock as any other, and finds what is lost
 // meanwhile.
 func TestLongSearchForLosses(t *testing.T) {
-	const topics = 3 * searchItems
+	const topics = 3 * keep.SearchItems
 	l := open(t, &Options{RetainEvents: 1})
 	appendN(t, l, "last/a", 2)
 	for i := range topics {
@@ -72,7 +57,7 @@ func TestLongSearchForLosses(t *testing.T) {
 		x := losing{patterns: parse(t, patterns...), wild: true}
 		for {
 			steps++
-			most := searchItems
+			most := keep.SearchItems
 			l.mu.RLock()
 			misses, known := l.misses(&x, &most)
 			l.mu.RUnlock()
@@ -109,14 +94,14 @@ func TestAgesInSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := open(t, &Options{Rules: rules(t, topic.Rule{Pattern: parse(t, "short/*")[0], RetainAge: time.Second})})
 		appendN(t, l, "short/a", 1)
-		appendN(t, l, "a", 2*searchItems)
+		appendN(t, l, "a", 2*keep.SearchItems)
 		appendN(t, l, "short/b", 1)
 		time.Sleep(time.Second)
 		if page, err := l.Newest(t.Context(), parse(t, "short/*"), 2); err != nil || len(page.Entries) > 0 {
 			t.Errorf("%d entries over age, %v", len(page.Entries), err)
 		}
 		appendN(t, l, "short/c", 1)
-		if got := l.ages[1].front; got != l.end-1 {
+		if got := l.ages[1].Front; got != l.end-1 {
 			t.Errorf("the search would begin at %d of %d", got, l.end)
 		}
 		check(t, l)
@@ -142,8 +127,8 @@ func TestSupersededLeavesNothing(t *testing.T) {
 		check(t, l)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if topics, _, _ := held(l); topics+len(l.newestOfType)+len(l.lostBeside) != 0 || len(l.losses.blocks) > 1 {
-			t.Errorf("left: %d topics, %d newest of a type, %d losses in %d blocks", topics, len(l.newestOfType), len(l.lostBeside), len(l.losses.blocks))
+		if topics, _, _ := held(l); topics+len(l.newestOfType)+len(l.lostBeside) != 0 || items(&l.losses) > 1024 {
+			t.Errorf("left: %d topics, %d newest of a type, %d losses, %d in their order", topics, len(l.newestOfType), len(l.lostBeside), items(&l.losses))
 		}
 	})
 }

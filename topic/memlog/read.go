@@ -2,18 +2,10 @@ package memlog
 
 import (
 	"context"
-	"math"
 	"slices"
 
 	"github.com/duplexhq/duplex/topic"
-)
-
-const (
-	// searchItems bounds how far a search for patterns goes in the order of
-	// the log before it lets go of the lock.
-	searchItems = 16 << 10
-	// pageEntries bounds a page, whatever the limit allows.
-	pageEntries = 10_000
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // reading is an interest while it is read.
@@ -36,7 +28,7 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 		if err != nil {
 			return topic.Page{}, err
 		}
-		r := reading{patterns: in.Patterns, wild: wild(in.Patterns), known: known}
+		r := reading{patterns: in.Patterns, wild: keep.Wild(in.Patterns), known: known}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
 			r.losing = losing{patterns: r.patterns, wild: r.wild, seq: in.After.Seq, told: in.After.Told}
@@ -61,7 +53,7 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 // page makes the page, unless it would take too long to find where the gaps
 // end; then the readings know how far it came.
 func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.Limit) (page topic.Page, found bool) {
-	most := searchItems
+	most := keep.SearchItems
 	for i := range readings {
 		r := &readings[i]
 		if r.known {
@@ -79,13 +71,7 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 		}
 		page.Gaps = append(page.Gaps, topic.Gap{Interest: i, Oldest: oldest, Cursor: l.before(oldest, r.patterns)})
 	}
-	if limit.Events <= 0 {
-		limit.Events = pageEntries
-	}
-	if limit.Bytes <= 0 {
-		limit.Bytes = math.MaxInt
-	}
-	limit.Events = min(limit.Events, pageEntries)
+	limit = keep.Page(limit)
 
 	var seq uint64
 	if slices.ContainsFunc(readings, func(r reading) bool { return r.wild }) {
@@ -106,16 +92,17 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 
 // merge takes the entries of readings by name from their topics, up to seq.
 func (l *Log) merge(readings []reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
-	var m merge
+	var m keep.Merge[*topicLog]
 	for _, r := range readings {
 		for _, p := range r.patterns {
 			if t := l.topics[p.String()]; t != nil {
-				m.add(t, t.after(r.from))
+				m.Add(t, t.after(r.from))
 			}
 		}
 	}
 	bytes := 0
-	for e := m.next(); e != nil; e = m.next() {
+	for t, i := range m.All() {
+		e := t.at(i)
 		if bytes += len(e.Data); len(entries) > 0 && (len(entries) == limit.Events || bytes > limit.Bytes) {
 			return entries, seq, true
 		}
@@ -127,69 +114,37 @@ func (l *Log) merge(readings []reading, limit topic.Limit) (entries []*topic.Ent
 
 // search takes the entries of readings from the order of the log, up to seq.
 func (l *Log) search(readings []reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
-	var wilds []wildFrom
-	literals := make(map[*topicLog]uint64) // from where
-	seq = readings[0].from
-	for _, r := range readings {
-		seq = min(seq, r.from)
-		for _, p := range r.patterns {
-			if !p.Literal() {
-				wilds = append(wilds, wildFrom{p, r.from})
-			} else if t := l.topics[p.String()]; t != nil {
-				if from, ok := literals[t]; !ok || r.from < from {
-					literals[t] = r.from
-				}
-			}
-		}
-	}
+	selection, seq := l.selection(readings)
 	bytes, items := 0, 0
-	for it := range l.order.after(seq) {
-		if items++; items > searchItems {
+	for it := range l.order.After(seq) {
+		if items++; items > keep.SearchItems {
 			return entries, seq, true
 		}
-		if l.order.live(it) && selects(wilds, literals, it) {
-			e := it.topic.entry(it.seq)
+		if it.Live() && selection.Has(it.Value, it.Value.name, it.Seq) {
+			e := it.Value.entry(it.Seq)
 			if bytes += len(e.Data); len(entries) > 0 && (len(entries) == limit.Events || bytes > limit.Bytes) {
 				return entries, seq, true
 			}
 			entries = append(entries, e)
 		}
-		seq = it.seq
+		seq = it.Seq
 	}
 	return entries, l.end, false
 }
 
-type wildFrom struct {
-	pattern topic.Pattern
-	from    uint64
-}
-
-func selects(wilds []wildFrom, literals map[*topicLog]uint64, it item) bool {
-	if from, ok := literals[it.topic]; ok && it.seq > from {
-		return true
-	}
-	for _, w := range wilds {
-		if it.seq > w.from && w.pattern.Match(it.topic.name) {
-			return true
+// selection returns what the readings select, and where in the order of the log
+// that begins.
+func (l *Log) selection(readings []reading) (s keep.Selection[*topicLog], from uint64) {
+	from = readings[0].from
+	for _, r := range readings {
+		from = min(from, r.from)
+		for _, p := range r.patterns {
+			if !p.Literal() {
+				s.AddPattern(p, r.from)
+			} else if t := l.topics[p.String()]; t != nil {
+				s.AddTopic(t, r.from)
+			}
 		}
 	}
-	return false
-}
-
-func matches(patterns []topic.Pattern, name string) bool {
-	for _, p := range patterns {
-		if p.Match(name) {
-			return true
-		}
-	}
-	return false
-}
-
-func wild(patterns []topic.Pattern) bool {
-	for _, p := range patterns {
-		if !p.Literal() {
-			return true
-		}
-	}
-	return false
+	return s, from
 }

@@ -6,11 +6,8 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
-
-// expireItems bounds how many entries and keys are let go at once, so that
-// nobody waits long for the lock when a burst comes of age.
-const expireItems = 1024
 
 // cost is what an event counts to RetainBytes.
 func cost(e *topic.Entry) int64 { return int64(len(e.Data)) + EntryOverhead }
@@ -43,41 +40,41 @@ func (l *Log) expireSome() bool {
 // there may be more.
 func (l *Log) expire(now int64) (more bool) {
 	n := 0
-	for n < expireItems && l.keys.expire(now) {
+	for n < keep.ExpireItems && l.keys.Expire(now) {
 		n++
 	}
-	most := searchItems
+	most := keep.SearchItems
 	for now >= l.expires {
-		if n++; n > expireItems {
+		if n++; n > keep.ExpireItems {
 			return true
 		}
-		a := slices.MinFunc(l.ages, func(a, b *age) int { return cmp.Compare(a.expires, b.expires) })
-		if now >= a.expires {
+		a := slices.MinFunc(l.ages, func(a, b *keep.Age) int { return cmp.Compare(a.Expires, b.Expires) })
+		if now >= a.Expires {
 			t, found := l.oldestOf(a, &most)
 			if !found {
 				return true
 			}
 			if t == nil {
-				a.expires = never
-			} else if a.expires = a.expiry(t.at(0)); now >= a.expires {
+				a.Expires = keep.Never
+			} else if a.Expires = a.Expiry(t.at(0).Time().UnixNano()); now >= a.Expires {
 				l.remove(t)
 			}
 			continue
 		}
-		l.expires = a.expires
+		l.expires = a.Expires
 	}
-	return n >= expireItems
+	return n >= keep.ExpireItems
 }
 
 // oldestOf returns the topic that has the oldest entry with an age limit as
 // its first entry; nil if there is none. It is not found if the search, which
 // may look at most items, does not get there: call again.
-func (l *Log) oldestOf(a *age, most *int) (t *topicLog, found bool) {
-	for it := range l.order.after(a.front) {
-		if l.order.live(it) && l.policies[it.topic.policy].age == a {
-			return it.topic, true
+func (l *Log) oldestOf(a *keep.Age, most *int) (t *topicLog, found bool) {
+	for it := range l.order.After(a.Front) {
+		if it.Live() && l.policies[it.Value.policy].Age == a {
+			return it.Value, true
 		}
-		a.front = it.seq
+		a.Front = it.Seq
 		if *most--; *most <= 0 {
 			return nil, false
 		}
@@ -88,13 +85,13 @@ func (l *Log) oldestOf(a *age, most *int) (t *topicLog, found bool) {
 // oldestEvent returns the topic that has the oldest event of the log as its
 // first entry; nil if there are no events.
 func (l *Log) oldestEvent() *topicLog {
-	for it := range l.order.after(l.front) {
+	for it := range l.order.After(l.front) {
 		// The events of a topic lie before its end in the order, so its first
 		// entry is the end only if they are gone.
-		if l.order.live(it) && !it.topic.at(0).IsEnd() {
-			return it.topic
+		if it.Live() && !it.Value.at(0).IsEnd() {
+			return it.Value
 		}
-		l.front = it.seq
+		l.front = it.Seq
 	}
 	return nil
 }
@@ -107,30 +104,30 @@ func (l *Log) remove(t *topicLog) {
 		t.bytes -= int64(len(e.Data))
 		l.bytes -= cost(e)
 	}
-	p := &l.policies[t.policy]
-	if k := (typeOf{t, e.Type}); p.byType && l.newestOfType[k] == e {
+	p := l.policies[t.policy]
+	if k := (typeOf{t, e.Type}); p.ByType && l.newestOfType[k] == e {
 		delete(l.newestOfType, k)
 	}
-	lostAt := t.gone.at
-	t.gone.seq = e.ID.Seq
-	l.order.drop(e.ID.Seq)
+	lostAt := t.gone.At
+	t.gone.Seq = e.ID.Seq
+	l.order.Drop(e.ID.Seq)
 	if e.Superseded() && t.count > 0 {
 		return
 	}
 	l.clock = max(l.clock+1, l.end)
 	l.newestLost = max(l.newestLost, e.ID.Seq)
-	t.gone.at = l.clock
+	t.gone.At = l.clock
 	if t.listed {
-		l.losses.drop(lostAt)
+		l.losses.Drop(lostAt)
 	}
 	if t.listed = t.count > 0; t.listed {
-		l.losses.push(l.clock, t)
-		if p.supersedes {
+		l.losses.Push(l.clock, t)
+		if p.Supersedes {
 			l.lostBeside[t] = t.gone
 		}
 		return
 	}
-	p.forgotten = loss{max(p.forgotten.seq, t.gone.seq), l.clock}
+	p.Forgotten = keep.Loss{Seq: max(p.Forgotten.Seq, t.gone.Seq), At: l.clock}
 	delete(l.topics, t.name)
 	delete(l.lostBeside, t)
 	l.names.Remove(t)

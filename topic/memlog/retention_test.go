@@ -12,14 +12,15 @@ import (
 	"weak"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // A burst that comes of age is let go of in steps, and never returned.
 func TestAgeSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, &Options{RetainAge: time.Hour, RetainEvents: -1, MaxKeys: 2 * expireItems})
-		appendN(t, l, "a", 5*expireItems)
-		for i := range 2 * expireItems {
+		l := open(t, &Options{RetainAge: time.Hour, RetainEvents: -1, MaxKeys: 2 * keep.ExpireItems})
+		appendN(t, l, "a", 5*keep.ExpireItems)
+		for i := range 2 * keep.ExpireItems {
 			if _, err := l.Append(t.Context(), "b", draft128, topic.Key{Value: strconv.Itoa(i)}); err != nil {
 				t.Fatal(err)
 			}
@@ -91,17 +92,18 @@ func TestRandomRetention(t *testing.T) {
 // Stale items must not make the order grow, whether the topics beside them are
 // quiet from the start or become so.
 func TestOrderStaysSmall(t *testing.T) {
+	const many = 1024
 	l := open(t, &Options{RetainEvents: 1})
 	for i := range 100 {
 		appendN(t, l, "quiet/"+strconv.Itoa(i), 1)
-		appendN(t, l, "busy", blockItems)
+		appendN(t, l, "busy", many)
 	}
 	for i := range 100 {
-		appendN(t, l, "once busy/"+strconv.Itoa(i), blockItems)
+		appendN(t, l, "once busy/"+strconv.Itoa(i), many)
 	}
 	check(t, l)
-	if n := len(l.order.blocks); n > 3 {
-		t.Errorf("%d blocks for 201 events", n)
+	if n := items(&l.order); n > 3*many {
+		t.Errorf("%d items for 201 events", n)
 	}
 }
 
@@ -145,10 +147,10 @@ func TestKeysOverAge(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		for i := range 3 * expireItems {
+		for i := range 3 * keep.ExpireItems {
 			use(i, 1, nil)
 		}
-		last := 3*expireItems - 1
+		last := 3*keep.ExpireItems - 1
 		time.Sleep(sweepEvery) // one sweep
 		use(last, 2, topic.ErrKeyReused)
 		time.Sleep(time.Second + 1)
@@ -177,7 +179,7 @@ func TestRingShrinks(t *testing.T) {
 	}
 	for x.count > 100 {
 		x.pop()
-		if len(x.ring) > 4*x.len() {
+		if len(x.ring) > 4*x.Len() {
 			t.Fatalf("%d entries in a ring of %d", x.count, len(x.ring))
 		}
 	}
@@ -209,18 +211,15 @@ func check(t *testing.T, l *Log) {
 	defer l.mu.Unlock()
 	entries, bytes := 0, int64(0)
 	losses := make(map[*topicLog]bool)
-	for _, b := range l.losses.blocks {
-		for _, it := range b.items {
-			if !l.losses.live(it) {
-				continue
-			}
-			if lost := l.lossOf(it.topic); losses[it.topic] || lost.at != it.seq || lost.at > l.clock || lost.seq > l.newestLost {
-				t.Fatalf("list of losses: %+v at %d, clock %d", lost, it.seq, l.clock)
-			}
-			losses[it.topic] = true
+	for it := range l.losses.After(0) {
+		if !it.Live() {
+			continue
 		}
+		if lost := l.lossOf(it.Value); losses[it.Value] || lost.At != it.Seq || lost.At > l.clock || lost.Seq > l.newestLost {
+			t.Fatalf("list of losses: %+v at %d, clock %d", lost, it.Seq, l.clock)
+		}
+		losses[it.Value] = true
 	}
-	checkOrder(t, &l.losses, len(losses))
 	listed := 0
 	for x := range l.names.After("") {
 		if l.topics[x.name] != x {
@@ -232,12 +231,12 @@ func check(t *testing.T, l *Log) {
 		t.Fatalf("list of names: %d, of %d topics", listed, len(l.topics))
 	}
 	for name, x := range l.topics {
-		if x.name != name || x.count == 0 || x.events() > l.policies[x.policy].events || len(x.ring) > max(1, 4*x.len()) {
+		if x.name != name || x.count == 0 || x.events() > l.policies[x.policy].Events || len(x.ring) > max(1, 4*x.Len()) {
 			t.Fatalf("topic %q: %d entries in a ring of %d", name, x.count, len(x.ring))
 		}
 		var topicBytes int64
-		seq := x.gone.seq
-		for i := range x.len() {
+		seq := x.gone.Seq
+		for i := range x.Len() {
 			e := x.at(i)
 			if e.ID.Seq <= seq {
 				t.Fatalf("topic %q: entry %d after %d", name, e.ID.Seq, seq)
@@ -254,57 +253,30 @@ func check(t *testing.T, l *Log) {
 		if x.listed != losses[x] {
 			t.Fatalf("topic %q: listed as lossy: %v", name, x.listed)
 		}
-		entries += x.len()
+		entries += x.Len()
 	}
 	if bytes != l.bytes || bytes > l.opts.RetainBytes {
 		t.Fatalf("%d bytes, counted %d, limit %d", bytes, l.bytes, l.opts.RetainBytes)
 	}
-	all := checkOrder(t, &l.order, entries)
-	for _, from := range []uint64{0, l.end / 2, l.end - min(l.end, 7), l.end + 1} {
-		var got []uint64
-		for it := range l.order.before(from) {
-			got = append(got, it.seq)
+	ordered := 0
+	for it := range l.order.After(0) {
+		if !it.Live() {
+			continue
 		}
-		slices.Reverse(got)
-		if from > 0 { // after is for what lies after a given entry
-			from--
+		ordered++
+		if e := it.Value.entry(it.Seq); l.topics[it.Value.name] != it.Value || e.ID.Seq != it.Seq {
+			t.Fatalf("order: %d of %q is %d", it.Seq, it.Value.name, e.ID.Seq)
 		}
-		for it := range l.order.after(from) {
-			got = append(got, it.seq)
-		}
-		if !slices.Equal(got, all) {
-			t.Fatalf("before %d and after %d: %d items, want %d", from+1, from, len(got), len(all))
-		}
+	}
+	if ordered != entries {
+		t.Fatalf("order: %d entries, of %d", ordered, entries)
 	}
 }
 
-// checkOrder compares the blocks of an order with each other, and with how many
-// items are live. It returns the numbers of all.
-func checkOrder(t *testing.T, o *order, want int) (all []uint64) {
-	t.Helper()
-	seq, items := uint64(0), 0
-	for i, b := range o.blocks {
-		live := 0
-		for _, it := range b.items {
-			if it.seq <= seq {
-				t.Fatalf("block %d: item %d after %d", i, it.seq, seq)
-			}
-			seq = it.seq
-			all = append(all, seq)
-			if o.live(it) {
-				live++
-			}
-		}
-		if live != b.live || len(b.items) == 0 || b.first != b.items[0].seq {
-			t.Fatalf("block %d has %d items, %d live, counted %d", i, len(b.items), live, b.live)
-		}
-		if i+2 < len(o.blocks) && b.live+o.blocks[i+1].live <= blockItems/2 {
-			t.Fatalf("blocks %d and %d hold %d live items", i, i+1, b.live+o.blocks[i+1].live)
-		}
-		items += live
+// items counts all that an order has, also what is stale.
+func items(o *keep.Order[*topicLog]) (n int) {
+	for range o.After(0) {
+		n++
 	}
-	if items != want {
-		t.Fatalf("%d items, want %d", items, want)
-	}
-	return all
+	return n
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
 // Ended returns the id of a topic's end entry, if it is kept.
@@ -16,11 +17,8 @@ func (l *Log) Ended(name string) (topic.ID, bool) {
 	if t == nil || !t.ended() {
 		return topic.ID{}, false
 	}
-	return t.at(t.len() - 1).ID, true
+	return t.at(t.Len() - 1).ID, true
 }
-
-// topicsStep is how many topics are listed before the lock is let go.
-const topicsStep = 4096
 
 // Topics lists known topics. A long list is not one look at the log: a topic
 // that comes or goes meanwhile may or may not be in it.
@@ -29,7 +27,7 @@ func (l *Log) Topics(ctx context.Context, from string, limit int) (list []topic.
 		if err := l.rlock(); err != nil {
 			return nil, err
 		}
-		step := min(limit, len(list)+topicsStep)
+		step := min(limit, len(list)+keep.TopicsStep)
 		for t := range l.names.After(from) {
 			if len(list) >= step {
 				break
@@ -50,7 +48,7 @@ func (l *Log) Topics(ctx context.Context, from string, limit int) (list []topic.
 func (t *topicLog) info() topic.Info {
 	return topic.Info{
 		Topic:  t.name,
-		Newest: t.at(t.len() - 1).ID,
+		Newest: t.at(t.Len() - 1).ID,
 		Events: t.events(),
 		Bytes:  t.bytes,
 		Ended:  t.ended(),

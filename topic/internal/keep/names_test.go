@@ -1,4 +1,4 @@
-package names
+package keep
 
 import (
 	"math/rand/v2"
@@ -16,7 +16,7 @@ func TestNamesAgainstSlice(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	var n List[*named]
+	var n Names[*named]
 	var model []string
 	known := make(map[string]*named)
 	after := func(from string) (list []string) {
@@ -41,17 +41,17 @@ func TestNamesAgainstSlice(t *testing.T) {
 			}
 		}
 		for i, b := range n.blocks {
-			if len(b) == 0 || len(b) > blockSize {
+			if len(b) == 0 || len(b) > blockNames {
 				t.Fatalf("block %d has %d names", i, len(b))
 			}
-			if i > 0 && len(b)+len(n.blocks[i-1]) <= blockSize/2 {
+			if i > 0 && len(b)+len(n.blocks[i-1]) <= blockNames/2 {
 				t.Fatalf("blocks %d and %d have %d names", i-1, i, len(b)+len(n.blocks[i-1]))
 			}
 		}
 	}
 	for round := range 40 {
 		grow := round%4 != 3
-		for range 3 * blockSize / 2 {
+		for range 3 * blockNames / 2 {
 			name := strconv.Itoa(r.IntN(1_000_000))
 			i, found := slices.BinarySearch(model, name)
 			switch {
@@ -81,8 +81,8 @@ func TestNamesAgainstSlice(t *testing.T) {
 
 // Names that come in their order fill their blocks.
 func TestNamesInOrder(t *testing.T) {
-	var n List[*named]
-	for i := range 10 * blockSize {
+	var n Names[*named]
+	for i := range 10 * blockNames {
 		n.Add(&named{name: strconv.Itoa(1_000_000 + i)})
 	}
 	if len(n.blocks) != 10 {

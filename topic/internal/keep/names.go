@@ -1,5 +1,4 @@
-// Package names keeps what has a name in the order of the names.
-package names
+package keep
 
 import (
 	"cmp"
@@ -11,18 +10,18 @@ import (
 // Named is what has a name, which does not change.
 type Named interface{ Name() string }
 
-// A List is in the order of names, each of which is there once. It is in blocks:
-// a full one is divided, one that empties goes. So what comes or goes costs a
-// search and the move of half a block. The zero List is empty.
-type List[T Named] struct {
+// Names is what has names, each of which is there once, in their order. It is in
+// blocks: a full one is divided, one that empties goes. So what comes or goes
+// costs a search and the move of half a block. The zero Names is empty.
+type Names[T Named] struct {
 	blocks [][]T // none is empty
 }
 
-const blockSize = 512
+const blockNames = 512
 
 // block returns the index of the block where the name is, or would be put; the
 // first if there is none.
-func (n *List[T]) block(name string) int {
+func (n *Names[T]) block(name string) int {
 	i := sort.Search(len(n.blocks), func(i int) bool { return n.blocks[i][0].Name() > name })
 	return max(i-1, 0)
 }
@@ -34,19 +33,19 @@ func place[T Named](block []T, name string) int {
 }
 
 // Add adds what is not there.
-func (n *List[T]) Add(t T) {
+func (n *Names[T]) Add(t T) {
 	if len(n.blocks) == 0 {
 		n.blocks = [][]T{{t}}
 		return
 	}
 	i := n.block(t.Name())
 	at := place(n.blocks[i], t.Name())
-	if len(n.blocks[i]) == blockSize {
-		half := blockSize / 2
-		if i == len(n.blocks)-1 && at == blockSize { // names that rise fill their blocks
-			half = blockSize
+	if len(n.blocks[i]) == blockNames {
+		half := blockNames / 2
+		if i == len(n.blocks)-1 && at == blockNames { // names that rise fill their blocks
+			half = blockNames
 		}
-		rest := append(make([]T, 0, blockSize), n.blocks[i][half:]...)
+		rest := append(make([]T, 0, blockNames), n.blocks[i][half:]...)
 		clear(n.blocks[i][half:])
 		n.blocks[i] = n.blocks[i][:half]
 		if at >= half {
@@ -61,7 +60,7 @@ func (n *List[T]) Add(t T) {
 }
 
 // Remove removes what is there.
-func (n *List[T]) Remove(t T) {
+func (n *Names[T]) Remove(t T) {
 	i := n.block(t.Name())
 	at := place(n.blocks[i], t.Name())
 	if n.blocks[i] = slices.Delete(n.blocks[i], at, at+1); len(n.blocks[i]) == 0 {
@@ -70,15 +69,15 @@ func (n *List[T]) Remove(t T) {
 	}
 	// Two that fit in half a block become one.
 	for _, i := range [2]int{i, i - 1} {
-		if i >= 0 && i+1 < len(n.blocks) && len(n.blocks[i])+len(n.blocks[i+1]) <= blockSize/2 {
+		if i >= 0 && i+1 < len(n.blocks) && len(n.blocks[i])+len(n.blocks[i+1]) <= blockNames/2 {
 			n.blocks[i] = append(n.blocks[i], n.blocks[i+1]...)
 			n.blocks = slices.Delete(n.blocks, i+1, i+2)
 		}
 	}
 }
 
-// After yields those whose name is greater. The list must not change meanwhile.
-func (n *List[T]) After(name string) iter.Seq[T] {
+// After yields those whose name is greater. Names must not come or go meanwhile.
+func (n *Names[T]) After(name string) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		if len(n.blocks) == 0 {
 			return
