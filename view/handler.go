@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -130,7 +129,6 @@ func New(hub *topic.Hub, opts *Options) (*Handler, error) {
 	}
 	h := &Handler{hub: hub, opts: o, origins: origins, limits: poller.Limits{
 		WriteTimeout: o.WriteTimeout,
-		MaxPending:   math.MaxInt, // the hub gives one batch at a time
 		SendBuffer:   o.SendBuffer,
 		Panicked:     func(v any, stack []byte) { logPanic(o.Logger, v, stack) },
 	}}

@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"errors"
-	"math"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -115,7 +114,6 @@ func NewServer(h Handler, opts *ServerOptions) *Server {
 	s.limits = poller.Limits{
 		WriteTimeout: s.options.WriteTimeout,
 		CloseTimeout: s.options.CloseTimeout,
-		MaxPending:   math.MaxInt, // Write looks at ours, so that Offer and control frames have room
 		SendBuffer:   s.options.SendBuffer,
 		Panicked:     s.options.Panicked,
 	}

@@ -13,8 +13,9 @@
 //     another goroutine do it, and that one calls [Conn.Resume].
 //   - The bytes given to Data are lent: they lie in the loop's read buffer.
 //   - [Conn.Write] may be called by any goroutine and never blocks. It sends
-//     what the kernel takes at once; of the rest it keeps references, bounded
-//     by [Limits].MaxPending, and the loop sends it as the peer reads.
+//     what the kernel takes at once; of the rest it keeps references, and the
+//     loop sends it as the peer reads. It says how much that is: who writes has
+//     to stop in time.
 //   - What is written to a connection during one of its own callbacks is put
 //     together, and leaves in one system call when the callback returns.
 //   - Time limits are coarse, see [Resolution], and cost no timer.

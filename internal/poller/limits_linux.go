@@ -5,7 +5,6 @@ import "time"
 const (
 	defaultWriteTimeout = 30 * time.Second
 	defaultCloseTimeout = 5 * time.Second
-	defaultMaxPending   = 1 << 20
 )
 
 func (l *Limits) writeTimeout() time.Duration {
@@ -20,11 +19,4 @@ func (l *Limits) closeTimeout() time.Duration {
 		return defaultCloseTimeout
 	}
 	return l.CloseTimeout
-}
-
-func (l *Limits) maxPending() int {
-	if l == nil || l.MaxPending <= 0 {
-		return defaultMaxPending
-	}
-	return l.MaxPending
 }

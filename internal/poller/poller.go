@@ -41,11 +41,6 @@ type Limits struct {
 	// goes on alone with what it still has for the peer. Zero or less is 5 s.
 	CloseTimeout time.Duration
 
-	// MaxPending bounds the bytes that are kept for a slow peer: a Write that
-	// would go beyond it is refused with ErrFull. While nothing is pending, a
-	// Write of any size is taken. Zero or less is 1 MiB.
-	MaxPending int
-
 	// SendBuffer bounds what the kernel keeps for a slow peer, in bytes (it
 	// doubles the value for its own use). Zero leaves it to the kernel, which
 	// may take some MiB.
@@ -61,8 +56,6 @@ type Limits struct {
 const Resolution = 100 * time.Millisecond
 
 var (
-	// ErrFull refuses a Write because too much is pending.
-	ErrFull = errors.New("poller: too much is pending")
 	// ErrIdle ends a connection on which nothing arrived for the time set by
 	// SetIdle.
 	ErrIdle = errors.New("poller: nothing was received for too long")

@@ -27,7 +27,7 @@ func TestEcho(t *testing.T) {
 			for range 8 {
 				over, ended := closing()
 				// Half a MiB of answers is more than the client's window.
-				_, client := adopt(t, p, &hooks{data: echo, closed: over}, &poller.Limits{MaxPending: 8 << 20})
+				_, client := adopt(t, p, &hooks{data: echo, closed: over}, nil)
 				sent := make([]byte, 512<<10)
 				fill(r, sent)
 				seed := r.Uint64()
@@ -86,7 +86,7 @@ func TestChurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	const workers, each = 20, 100
-	var ends [workers * each]atomic.Int32
+	var ends [workers*each + 1]atomic.Int32
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +156,18 @@ func TestChurn(t *testing.T) {
 		})
 	}
 	clients.Wait()
+	// They are accepted in their order: once one more is answered, all were.
+	last, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := last.Write([]byte{4}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(last, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	last.Close()
 	ln.Close()
 	accepting.Wait()
 	p.Close()

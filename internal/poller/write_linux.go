@@ -15,8 +15,8 @@ import (
 // them: they must not be changed before the handler's Drained is called, which
 // says that nothing is pending any more.
 //
-// ErrFull means that nothing of the chunks was taken. If Write fails otherwise,
-// the connection is over, and the handler's Closed follows.
+// There is no bound: who writes does not go on while too much is pending. If
+// Write fails, the connection is over, and the handler's Closed follows.
 func (c *Conn) Write(chunks ...[]byte) (pending int, err error) { return c.write(chunks, false) }
 
 // WriteLent is like Write, but copies what it has to keep: the chunks are free
@@ -43,9 +43,6 @@ func (c *Conn) write(chunks [][]byte, lent bool) (int, error) {
 	}
 	switch {
 	case c.backlog != nil:
-		if c.backlog.bytes+size > c.limits.maxPending() {
-			return c.backlog.bytes, ErrFull
-		}
 		c.backlog.add(chunks, 0, lent)
 		return c.backlog.bytes, nil
 	case !c.corked:
