@@ -38,7 +38,7 @@ func TestOrderAgainstSlice(t *testing.T) {
 				}
 			}
 		default:
-			for range n / 2 {
+			for range min(n/2, blockItems) {
 				drop(r.IntN(len(model)))
 			}
 		}
