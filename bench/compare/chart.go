@@ -17,12 +17,12 @@ func (c *comparison) chart() *load.Chart {
 			m := g.metrics[0]
 			panel := load.Panel{Title: fmt.Sprintf("%s, %s: %s", g.title, w.name, m.title)}
 			for _, server := range c.servers {
-				s := c.summarize(w, server, m)
+				f := c.figure(w, server, m)
 				value := "-"
-				if s.runs > 0 {
-					value = m.format(s.median)
+				if f.Runs > 0 {
+					value = m.format(f.Median)
 				}
-				panel.Bars = append(panel.Bars, load.Bar{Label: server, Value: s.median, Text: value, Colour: colour(server)})
+				panel.Bars = append(panel.Bars, load.Bar{Label: server, Value: f.Median, Text: value, Colour: colour(server)})
 			}
 			chart.Panels = append(chart.Panels, panel)
 		}

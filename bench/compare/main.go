@@ -10,13 +10,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/duplexhq/duplex/bench/internal/rig"
@@ -26,18 +23,7 @@ import (
 // floor is the name of the server that knows no protocol.
 const floor = "go-epoll(raw)"
 
-func main() {
-	log.SetFlags(0)
-	// Children are ended by the kernel when the thread that has started them
-	// ends: this one ends with the process.
-	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		stop()
-		log.Fatal("compare: ", err)
-	}
-}
+func main() { rig.Main("compare", run) }
 
 type settings struct {
 	quick    bool
@@ -89,7 +75,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, programs.Remove()) }()
-	c := comparison{settings: s, programs: programs, progress: progress, began: time.Now(), results: map[cell][]result{}}
+	c := comparison{settings: s, programs: programs, progress: progress, began: time.Now(), results: rig.Results{}}
 	if c.conditions, err = rig.ReadConditions(ctx, programs.Path("server")); err != nil {
 		return err
 	}
@@ -115,22 +101,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	return nil
 }
 
-// cell is one field of the tables.
-type cell struct{ work, server string }
-
-// result is one run; report is nil if it has failed.
-type result struct {
-	report *load.Report
-	err    error
-}
-
 type comparison struct {
 	settings
 	programs   rig.Programs
 	progress   io.Writer
 	conditions rig.Conditions
 	began      time.Time
-	results    map[cell][]result
+	results    rig.Results
 }
 
 // groupsToRun gives the groups that were asked for with the works that are
@@ -159,8 +136,8 @@ func (c *comparison) run(ctx context.Context) error {
 					if ctx.Err() != nil {
 						return context.Cause(ctx)
 					}
-					at := cell{w.name, server}
-					c.results[at] = append(c.results[at], result{report, err})
+					at := rig.Cell{Work: w.name, Server: server}
+					c.results.Add(at, report, err)
 					c.tell(round, g.metrics[0], at, report, err)
 				}
 			}
@@ -169,17 +146,17 @@ func (c *comparison) run(ctx context.Context) error {
 	return nil
 }
 
-func (c *comparison) tell(round int, m metric, at cell, report *load.Report, err error) {
+func (c *comparison) tell(round int, m metric, at rig.Cell, report *load.Report, err error) {
 	said := ""
 	switch {
-	case errors.Is(err, errUnable):
+	case errors.Is(err, rig.ErrUnable):
 		said = "does not do this"
 	case err != nil:
 		said = err.Error()
 	default:
 		said = fmt.Sprintf("%s %s  %s", m.format(m.of(report)), m.title, report.Faults())
 	}
-	fmt.Fprintf(c.progress, "round %d  %-26s %-18s %s\n", round+1, at.work, at.server, said)
+	fmt.Fprintf(c.progress, "round %d  %-26s %-18s %s\n", round+1, at.Work, at.Server, said)
 }
 
 // measure makes one run with a fresh server.
@@ -205,18 +182,8 @@ func (c *comparison) faults() (faults []string) {
 	for _, g := range c.groupsToRun() {
 		for _, w := range g.works {
 			for _, server := range c.servers {
-				for round, r := range c.results[cell{w.name, server}] {
-					what := ""
-					switch {
-					case errors.Is(r.err, errUnable):
-					case r.err != nil:
-						what = r.err.Error()
-					default:
-						what = r.report.Faults()
-					}
-					if what != "" {
-						faults = append(faults, fmt.Sprintf("%s, %s, round %d: %s", server, w.name, round+1, what))
-					}
+				for _, fault := range c.results.Faults(rig.Cell{Work: w.name, Server: server}) {
+					faults = append(faults, fmt.Sprintf("%s, %s, %s", server, w.name, fault))
 				}
 			}
 		}

@@ -20,8 +20,8 @@ import (
 )
 
 // measured is a run whose server took so many µs for each of 1,000 messages.
-func measured(microseconds int) result {
-	return result{report: &load.Report{
+func measured(microseconds int) rig.Result {
+	return rig.Result{Report: &load.Report{
 		Messages:  1000,
 		Elapsed:   time.Second,
 		Server:    load.Server{CPU: time.Duration(microseconds) * time.Millisecond},
@@ -31,7 +31,7 @@ func measured(microseconds int) result {
 
 func example() *comparison {
 	doubled := measured(1)
-	doubled.report.Duplicates = 2
+	doubled.Report.Duplicates = 2
 	return &comparison{
 		settings: settings{
 			quick:   true,
@@ -41,10 +41,10 @@ func example() *comparison {
 		},
 		conditions: rig.Conditions{Machine: "a machine", Commit: "c0ffee", Versions: []string{"go1.26"}},
 		began:      time.Now(),
-		results: map[cell][]result{
-			{"1k × 32 B", floor}:    {measured(9), measured(4), measured(5)},
-			{"1k × 32 B", "<gws>"}:  {measured(20), doubled, {err: errors.New("it broke")}},
-			{"100 × 64 KiB", floor}: {{err: errUnable}},
+		results: rig.Results{
+			{Work: "1k × 32 B", Server: floor}:    {measured(9), measured(4), measured(5)},
+			{Work: "1k × 32 B", Server: "<gws>"}:  {measured(20), doubled, {Err: errors.New("it broke")}},
+			{Work: "100 × 64 KiB", Server: floor}: {{Err: rig.ErrUnable}},
 		},
 	}
 }
@@ -66,19 +66,8 @@ func TestMarkdown(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}
 	}
-	if strings.Contains(b.String(), errUnable.Error()) {
+	if strings.Contains(b.String(), rig.ErrUnable.Error()) {
 		t.Error("what a library does not do is no fault")
-	}
-}
-
-func TestMedian(t *testing.T) {
-	for _, test := range []struct {
-		values []float64
-		want   float64
-	}{{[]float64{7}, 7}, {[]float64{9, 1}, 5}, {[]float64{3, 9, 1}, 3}, {[]float64{4, 1, 9, 2}, 3}} {
-		if got := median(test.values); got != test.want {
-			t.Errorf("median of %v is %v, want %v", test.values, got, test.want)
-		}
 	}
 }
 

@@ -12,9 +12,6 @@ import (
 
 const module = "github.com/duplexhq/duplex/bench"
 
-// errUnable is a server that does not do what a work needs.
-var errUnable = errors.New("the library does not do this")
-
 // start starts a server for a work. The caller has to end it.
 func start(ctx context.Context, programs rig.Programs, w work, name string, unpinned bool) (*rig.Server, error) {
 	launch := rig.Launch{Path: programs.Path("server"), Args: []string{"-lib", name}, Announce: "listening on ", Unpinned: unpinned}
@@ -26,7 +23,7 @@ func start(ctx context.Context, programs rig.Programs, w work, name string, unpi
 	launch.Args = append(launch.Args, "-listen", "127.0.0.1:0")
 	s, err := rig.Start(ctx, launch)
 	if e, ok := errors.AsType[*rig.StartError](err); ok && w.deflate && strings.Contains(e.Said, "-deflate") {
-		return nil, errUnable
+		return nil, rig.ErrUnable
 	}
 	return s, err
 }

@@ -5,60 +5,26 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/duplexhq/duplex/bench/internal/rig"
-	"github.com/duplexhq/duplex/internal/load"
 )
 
-// generatorFull is the share of its core from which the generator may have
-// been what limits the messages per second.
-const generatorFull = 0.9
-
-// summary is what several runs say about one figure.
-type summary struct {
-	runs           int
-	median, lowest float64
-	generator      float64 // median share of its core
+// figure is what the runs of a server say about a metric.
+func (c *comparison) figure(w work, server string, m metric) rig.Figure {
+	return c.results.Figure(rig.Cell{Work: w.name, Server: server}, m.of)
 }
 
-// summarize leaves out the runs that have failed or had faults.
-func (c *comparison) summarize(w work, server string, m metric) (s summary) {
-	var values, generator []float64
-	for _, r := range c.results[cell{w.name, server}] {
-		if r.err == nil && r.report.Faults() == "" {
-			values = append(values, m.of(r.report))
-			generator = append(generator, share(r.report.Generator, r.report))
-		}
-	}
-	if len(values) == 0 {
-		return s
-	}
-	return summary{len(values), median(values), slices.Min(values), median(generator)}
-}
-
-func share(d time.Duration, r *load.Report) float64 {
-	return d.Seconds() / max(r.Elapsed.Seconds(), 1e-9)
-}
-
-// median gives the middle of values, which must not be empty.
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
-}
-
-func (s summary) text(m metric) string {
-	if s.runs == 0 {
+func (m metric) text(f rig.Figure) string {
+	if f.Runs == 0 {
 		return "-"
 	}
-	text := m.format(s.median)
-	if m.lowest && s.runs > 1 {
-		text += " (" + m.format(s.lowest) + ")"
+	text := m.format(f.Median)
+	if m.lowest && f.Runs > 1 {
+		text += " (" + m.format(f.Lowest) + ")"
 	}
-	if m.full && s.generator >= generatorFull {
+	if m.full && f.Full {
 		text += "*"
 	}
 	return text
@@ -79,7 +45,7 @@ func (c *comparison) writeMarkdown(w io.Writer) error {
 			for _, server := range c.servers {
 				fmt.Fprintf(&b, "| %s |", server)
 				for _, work := range g.works {
-					fmt.Fprintf(&b, " %s |", c.summarize(work, server, m).text(m))
+					fmt.Fprintf(&b, " %s |", m.text(c.figure(work, server, m)))
 				}
 				b.WriteString("\n")
 			}
@@ -115,16 +81,6 @@ func (c *comparison) appendConditions(b *strings.Builder) {
 		fmt.Fprintf(b, "- Server on core %d with GOMAXPROCS=1, generator on core %d.\n", rig.ServerCore, rig.GeneratorCore)
 	}
 	fmt.Fprintf(b, "- A fresh server for each run, servers in turn within each of %d rounds, %v measured after 200 ms of warm-up, plain TCP on loopback.\n", c.rounds, c.duration)
-	var other []float64
-	for _, results := range c.results {
-		for _, r := range results {
-			if r.err == nil {
-				other = append(other, share(r.report.Other, r.report))
-			}
-		}
-	}
-	if len(other) > 0 {
-		fmt.Fprintf(b, "- What else ran on the machine took %.2f cores (median), %.2f at most: the more, the less these figures say.\n", median(other), slices.Max(other))
-	}
+	c.results.AppendOther(b)
 	fmt.Fprintf(b, "- `%s` is no WebSocket server: it sends bytes on without looking at them. `*`: the generator had no time left, so that more may have been possible. `-`: not done, or no run without a fault.\n", floor)
 }

@@ -10,15 +10,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/duplexhq/duplex/bench/internal/rig"
@@ -27,18 +24,7 @@ import (
 
 const module = "github.com/duplexhq/duplex"
 
-func main() {
-	log.SetFlags(0)
-	// Children are ended by the kernel when the thread that has started them
-	// ends: this one ends with the process.
-	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		stop()
-		log.Fatal("servers: ", err)
-	}
-}
+func main() { rig.Main("servers", run) }
 
 type settings struct {
 	quick    bool
@@ -116,7 +102,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 			return err
 		}
 	}
-	c := comparison{settings: s, programs: programs, progress: progress, began: time.Now(), results: map[cell][]result{}}
+	c := comparison{settings: s, programs: programs, progress: progress, began: time.Now(), results: rig.Results{}}
 	c.works = chosen(works(s.quick, s.duration), s.works)
 	c.find(ctx)
 	if c.conditions, err = rig.ReadConditions(ctx, programs.Path("server")); err != nil {
@@ -162,15 +148,6 @@ func buildDuplex(ctx context.Context, programs rig.Programs) (path string, err e
 	return programs.Path("duplex"), programs.Add(ctx, strings.TrimSpace(string(dir)), "./cmd/duplex")
 }
 
-// cell is one field of the tables.
-type cell struct{ work, entry string }
-
-// result is one run; report is nil if it has failed.
-type result struct {
-	report *load.Report
-	err    error
-}
-
 type comparison struct {
 	settings
 	works      []work
@@ -182,7 +159,7 @@ type comparison struct {
 	progress   io.Writer
 	conditions rig.Conditions
 	began      time.Time
-	results    map[cell][]result
+	results    rig.Results
 }
 
 // find finds the servers that are there, and who takes part in which work.
@@ -236,13 +213,12 @@ func (c *comparison) measureAll(ctx context.Context) error {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				at := cell{w.name, e.label}
-				c.results[at] = append(c.results[at], result{report, err})
+				c.results.Add(rig.Cell{Work: w.name, Server: e.label}, report, err)
 				said := ""
 				if err != nil {
 					said = err.Error()
 				} else {
-					said = w.metrics[0].text(w.metrics[0].of(report)) + " " + w.metrics[0].title + "  " + report.Faults()
+					said = w.metrics[0].number(w.metrics[0].of(report)) + " " + w.metrics[0].title + "  " + report.Faults()
 				}
 				fmt.Fprintf(c.progress, "round %d  %-12s %-20s %s\n", round+1, w.name, e.label, said)
 			}

@@ -20,8 +20,8 @@ import (
 
 // delivered is a run of a second, in which each delivery took the server so
 // many µs.
-func delivered(thousands, microseconds int) result {
-	return result{report: &load.Report{
+func delivered(thousands, microseconds int) rig.Result {
+	return rig.Result{Report: &load.Report{
 		Subscribers: 10,
 		Messages:    uint64(1000 * thousands),
 		Elapsed:     time.Second,
@@ -33,9 +33,9 @@ func delivered(thousands, microseconds int) result {
 func example(t *testing.T, names ...string) *comparison {
 	t.Helper()
 	doubled := delivered(5000, 1)
-	doubled.report.Duplicates = 3
+	doubled.Report.Duplicates = 3
 	full := delivered(239, 4)
-	full.report.Generator = 950 * time.Millisecond
+	full.Report.Generator = 950 * time.Millisecond
 	c := &comparison{
 		settings:   settings{rounds: 3, servers: []string{nameFloor, nameOurs, nameCoalescing, nameCentrifugo, nameNchan, nameEmpty}},
 		conditions: rig.Conditions{Machine: "a machine", Commit: "c0ffee", Versions: []string{"go1.26"}},
@@ -44,24 +44,24 @@ func example(t *testing.T, names ...string) *comparison {
 	c.paths.centrifugo, c.paths.nginx, c.paths.nchan = "/bin/true", "/bin/true", "/nowhere"
 	c.works = chosen(works(false, time.Second), names)
 	c.find(t.Context())
-	c.results = map[cell][]result{
-		{"sse", nameFloor}:           {full, full, full},
-		{"sse", nameCoalescing}:      {delivered(1463, 1)},
-		{"sse", nameOurs}:            {delivered(880, 1), delivered(950, 1), delivered(990, 1), doubled},
-		{"sse", nameCentrifugo}:      {delivered(300, 4), {err: errors.New("it broke")}},
-		{"single-sse", nameFloor}:    {delivered(200, 4)},
-		{"single-sse", nameOurs}:     {delivered(200, 5)},
-		{"growth", nameFloor}:        {delivered(200, 6)},
-		{"growth", nameOurs}:         {delivered(200, 8)},
-		{"longpoll", nameOurs}:       {delivered(70, 1)},
-		{"requests", nameEmpty}:      {delivered(80, 1)},
-		{"publish-0", nameOurs}:      {{report: &load.Report{Answers: 50_000, Elapsed: time.Second}}},
-		{"idle-sse", nameOurs}:       {{report: &load.Report{Connections: 10, Subscribers: 10, Server: load.Server{RSSBefore: 1, RSSConnected: 1 + 10*900, RSSAfter: 1 + 10*2048}}}},
-		{"resume-sse", nameOurs}:     {{report: &load.Report{Elapsed: 190 * time.Millisecond}}},
-		{"cores", nameFloor}:         {delivered(340, 4)},
-		{"cores", nameOurs}:          {delivered(300, 4)},
-		{"topics", nameV1}:           {delivered(10, 6)},
-		{"single-websocket", nameV1}: {delivered(10, 5)},
+	c.results = rig.Results{
+		{Work: "sse", Server: nameFloor}:           {full, full, full},
+		{Work: "sse", Server: nameCoalescing}:      {delivered(1463, 1)},
+		{Work: "sse", Server: nameOurs}:            {delivered(880, 1), delivered(950, 1), delivered(990, 1), doubled},
+		{Work: "sse", Server: nameCentrifugo}:      {delivered(300, 4), {Err: errors.New("it broke")}},
+		{Work: "single-sse", Server: nameFloor}:    {delivered(200, 4)},
+		{Work: "single-sse", Server: nameOurs}:     {delivered(200, 5)},
+		{Work: "growth", Server: nameFloor}:        {delivered(200, 6)},
+		{Work: "growth", Server: nameOurs}:         {delivered(200, 8)},
+		{Work: "longpoll", Server: nameOurs}:       {delivered(70, 1)},
+		{Work: "requests", Server: nameEmpty}:      {delivered(80, 1)},
+		{Work: "publish-0", Server: nameOurs}:      {{Report: &load.Report{Answers: 50_000, Elapsed: time.Second}}},
+		{Work: "idle-sse", Server: nameOurs}:       {{Report: &load.Report{Connections: 10, Subscribers: 10, Server: load.Server{RSSBefore: 1, RSSConnected: 1 + 10*900, RSSAfter: 1 + 10*2048}}}},
+		{Work: "resume-sse", Server: nameOurs}:     {{Report: &load.Report{Elapsed: 190 * time.Millisecond}}},
+		{Work: "cores", Server: nameFloor}:         {delivered(340, 4)},
+		{Work: "cores", Server: nameOurs}:          {delivered(300, 4)},
+		{Work: "topics", Server: nameV1}:           {delivered(10, 6)},
+		{Work: "single-websocket", Server: nameV1}: {delivered(10, 5)},
 	}
 	return c
 }

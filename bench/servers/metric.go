@@ -18,7 +18,8 @@ type metric struct {
 	full   bool    // mark it if the generator had no time left: more may have been possible
 }
 
-func (m metric) text(v float64) string {
+// number shows a value.
+func (m metric) number(v float64) string {
 	if m.scale != 0 {
 		v *= m.scale
 	}
@@ -89,11 +90,11 @@ type target struct {
 }
 
 func atLeast(m metric, limit float64) target {
-	return target{text: fmt.Sprintf("≥ %s %s", m.text(limit), m.title), metric: m, least: limit}
+	return target{text: fmt.Sprintf("≥ %s %s", m.number(limit), m.title), metric: m, least: limit}
 }
 
 func atMost(m metric, limit float64) target {
-	return target{text: fmt.Sprintf("≤ %s %s", m.text(limit), m.title), metric: m, most: limit}
+	return target{text: fmt.Sprintf("≤ %s %s", m.number(limit), m.title), metric: m, most: limit}
 }
 
 func timesOf(m metric, factor float64, entry string) target {

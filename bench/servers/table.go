@@ -14,45 +14,17 @@ import (
 	"github.com/duplexhq/duplex/internal/load"
 )
 
-// generatorFull is the share of its core from which the generator may have
-// been what limits a rate.
-const generatorFull = 0.9
-
-// figure is what several runs say about a metric.
-type figure struct {
-	runs      int
-	median    float64
-	generator float64 // median share of its core
+// figure is what the runs of an entry say about a metric.
+func (c *comparison) figure(work, label string, m metric) rig.Figure {
+	return c.results.Figure(rig.Cell{Work: work, Server: label}, m.of)
 }
 
-// figure leaves out the runs that have failed or had faults.
-func (c *comparison) figure(work, label string, m metric) (f figure) {
-	var values, full []float64
-	for _, r := range c.results[cell{work, label}] {
-		if r.err == nil && r.report.Faults() == "" {
-			values = append(values, m.of(r.report))
-			full = append(full, generator.of(r.report))
-		}
-	}
-	if len(values) == 0 {
-		return f
-	}
-	return figure{len(values), median(values), median(full)}
-}
-
-// median gives the middle of values, which must not be empty.
-func median(values []float64) float64 {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
-}
-
-func (f figure) text(m metric) string {
-	if f.runs == 0 {
+func (m metric) text(f rig.Figure) string {
+	if f.Runs == 0 {
 		return "-"
 	}
-	text := m.text(f.median)
-	if m.full && f.generator >= generatorFull {
+	text := m.number(f.Median)
+	if m.full && f.Full {
 		text += "*"
 	}
 	return text
@@ -82,7 +54,7 @@ func (c *comparison) verdict(w *work, t target) string {
 	if unit.fewer || t.most > 0 {
 		met = value <= limit
 	}
-	text := unit.text(value)
+	text := unit.number(value)
 	if t.factor > 0 {
 		text += " ×"
 	}
@@ -95,24 +67,24 @@ func (c *comparison) verdict(w *work, t target) string {
 // over gives a figure, divided by that of the work over, if there is one.
 func (c *comparison) over(work, label string, m metric, over string) (value float64, ok bool) {
 	f := c.figure(work, label, m)
-	if f.runs == 0 || over == "" {
-		return f.median, f.runs > 0
+	if f.Runs == 0 || over == "" {
+		return f.Median, f.Runs > 0
 	}
 	divisor := c.figure(over, label, m)
-	if divisor.median <= 0 {
+	if divisor.Median <= 0 {
 		return 0, false
 	}
-	return f.median / divisor.median, true
+	return f.Median / divisor.Median, true
 }
 
 // best gives the best of those that are neither ours nor a floor.
-func (c *comparison) best(w *work) (label string, f figure) {
+func (c *comparison) best(w *work) (label string, f rig.Figure) {
 	m := w.metrics[0]
 	for _, e := range c.entries[w.name] {
 		if e.peer.kind != other || e.peer.name == nameEmpty {
 			continue
 		}
-		if g := c.figure(w.name, e.label, m); g.runs > 0 && (label == "" || (g.median < f.median) == m.fewer) {
+		if g := c.figure(w.name, e.label, m); g.Runs > 0 && (label == "" || (g.Median < f.Median) == m.fewer) {
 			label, f = e.label, g
 		}
 	}
@@ -137,7 +109,7 @@ func (c *comparison) writeMarkdown(w io.Writer) error {
 		for _, e := range c.entries[work.name] {
 			fmt.Fprintf(&b, "| %s |", e.label)
 			for _, m := range work.metrics {
-				fmt.Fprintf(&b, " %s |", c.figure(work.name, e.label, m).text(m))
+				fmt.Fprintf(&b, " %s |", m.text(c.figure(work.name, e.label, m)))
 			}
 			fmt.Fprintf(&b, " %s |\n", cmp.Or(strings.Join(c.faults(work.name, e.label), "; "), "0"))
 		}
@@ -152,13 +124,13 @@ func (c *comparison) appendSummary(b *strings.Builder, w *work) {
 	bestName, best := c.best(w)
 	peer, floorText := "-", "-"
 	if bestName != "" {
-		peer = bestName + " " + best.text(m)
+		peer = bestName + " " + m.text(best)
 	}
 	floor := c.figure(w.name, nameFloor, m)
-	if floor.runs > 0 {
-		floorText = floor.text(m)
-		if coalescing := c.figure(w.name, nameCoalescing, m); coalescing.runs > 0 {
-			floorText += " / " + coalescing.text(m)
+	if floor.Runs > 0 {
+		floorText = m.text(floor)
+		if coalescing := c.figure(w.name, nameCoalescing, m); coalescing.Runs > 0 {
+			floorText += " / " + m.text(coalescing)
 		}
 	}
 	label := nameOurs
@@ -169,13 +141,13 @@ func (c *comparison) appendSummary(b *strings.Builder, w *work) {
 		return // only others are compared with it
 	}
 	reached := c.figure(w.name, label, m)
-	ratio := func(other figure) string {
-		if reached.runs == 0 || other.runs == 0 || other.median <= 0 {
+	ratio := func(other rig.Figure) string {
+		if reached.Runs == 0 || other.Runs == 0 || other.Median <= 0 {
 			return "-"
 		}
-		return fmt.Sprintf("%.2f", reached.median/other.median)
+		return fmt.Sprintf("%.2f", reached.Median/other.Median)
 	}
-	line := fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |", w.title, m.title, peer, floorText, reached.text(m), ratio(best), ratio(floor))
+	line := fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |", w.title, m.title, peer, floorText, m.text(reached), ratio(best), ratio(floor))
 	if len(w.targets) == 0 {
 		fmt.Fprintf(b, "%s | |\n", line)
 	}
@@ -195,16 +167,8 @@ func (c *comparison) roundsOf(w *work) int {
 }
 
 // faults lists the runs whose figures mean nothing.
-func (c *comparison) faults(work, label string) (faults []string) {
-	for round, r := range c.results[cell{work, label}] {
-		switch {
-		case r.err != nil:
-			faults = append(faults, fmt.Sprintf("round %d: %v", round+1, r.err))
-		case r.report.Faults() != "":
-			faults = append(faults, fmt.Sprintf("round %d: %s", round+1, r.report.Faults()))
-		}
-	}
-	return faults
+func (c *comparison) faults(work, label string) []string {
+	return c.results.Faults(rig.Cell{Work: work, Server: label})
 }
 
 // ourFaults counts the runs of ours whose figures mean nothing.
@@ -231,17 +195,7 @@ func (c *comparison) appendConditions(b *strings.Builder) {
 	for _, reason := range c.absent {
 		fmt.Fprintf(b, "- **Absent**: %s.\n", reason)
 	}
-	var other []float64
-	for _, results := range c.results {
-		for _, r := range results {
-			if r.err == nil {
-				other = append(other, r.report.Other.Seconds()/max(r.report.Elapsed.Seconds(), 1e-9))
-			}
-		}
-	}
-	if len(other) > 0 {
-		fmt.Fprintf(b, "- What else ran on the machine took %.2f cores (median), %.2f at most: the more, the less these figures say.\n", median(other), slices.Max(other))
-	}
+	c.results.AppendOther(b)
 	b.WriteString("- `floor` sends each event with one call to each subscriber, and knows next to no protocol; `coalescing floor` sends what has come together in one call (second in the column of floors). `*`: the generator had no time left, so that more may have been possible. `-`: not done, or no run without a fault.\n")
 }
 
@@ -263,7 +217,7 @@ func (c *comparison) drawn() *load.Chart {
 		}
 		for _, e := range c.entries[w.name] {
 			f := c.figure(w.name, e.label, m)
-			panel.Bars = append(panel.Bars, load.Bar{Label: e.label, Value: max(f.median, 0), Text: f.text(m), Colour: e.peer.colour()})
+			panel.Bars = append(panel.Bars, load.Bar{Label: e.label, Value: max(f.Median, 0), Text: m.text(f), Colour: e.peer.colour()})
 		}
 		chart.Panels = append(chart.Panels, panel)
 	}

@@ -38,8 +38,7 @@ const (
 // Programs are what was built, in a directory of its own.
 type Programs struct{ Dir string }
 
-// Build builds packages of the module in dir, or of the current one if dir is
-// empty. The caller has to remove them.
+// Build builds packages of the current module. The caller has to remove them.
 func Build(ctx context.Context, packages ...string) (p Programs, err error) {
 	if p.Dir, err = os.MkdirTemp("", "duplex-bench-"); err != nil {
 		return p, err
@@ -50,7 +49,8 @@ func Build(ctx context.Context, packages ...string) (p Programs, err error) {
 	return p, nil
 }
 
-// Add builds more of them, of the module in a directory.
+// Add builds more of them, of the module in a directory, or of the current one if
+// dir is empty.
 func (p Programs) Add(ctx context.Context, dir string, packages ...string) error {
 	command := exec.CommandContext(ctx, "go", append([]string{"build", "-o", p.Dir}, packages...)...)
 	command.Dir = dir
