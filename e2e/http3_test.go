@@ -33,15 +33,20 @@ import (
 // told of the port and of the certificate: it takes no hint by Alt-Svc from a
 // certificate that it only puts up with.
 func newTabOverHTTP3(t *testing.T, s *secureServer, path string) *tab {
+	return newTabWithQUIC(t, s, path, chromedp.Flag("origin-to-force-quic-on", strings.TrimPrefix(s.secure, "https://")))
+}
+
+// newTabWithQUIC opens a server's page in a Chromium that has QUIC and trusts its
+// certificate.
+func newTabWithQUIC(t *testing.T, s *secureServer, path string, options ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	address := strings.TrimPrefix(s.secure, "https://")
-	ctx, cancel := launch(t,
+	ctx, cancel := launch(t, append([]chromedp.ExecAllocatorOption{
 		chromedp.Flag("disable-quic", false),
 		chromedp.Flag("ignore-certificate-errors", false),
-		chromedp.Flag("origin-to-force-quic-on", address),
 		chromedp.Flag("ignore-certificate-errors-spki-list", keyHash(t, address, s.authority)),
 		chromedp.Flag("enable-features", "EnableWebsocketsOverHttp3"),
-	)
+	}, options...)...)
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx}
 	perform(p, "open", chromedp.Navigate(s.secure+path))

@@ -1,12 +1,13 @@
-// Package ts holds the TypeScript client as browsers load it: one ES module,
-// bundled by esbuild from src, and its types. Both are committed, so that the
+// Package ts holds the TypeScript client as browsers load it: an ES module, with
+// one beside it that few load, bundled by esbuild from src, and its types. All are committed, so that the
 // server is built without node. Names of properties that only modules of src use
 // among themselves are shortened, by a list.
 package ts
 
 import "embed"
 
-//go:generate go tool -modfile=../tools.mod esbuild src/index.ts --bundle --format=esm --target=es2022 --minify --mangle-props=^(beside|carries|catchUp|desync|gave|given|heard|joined|pipelines|synced|worked)\z --legal-comments=none --log-level=warning --outfile=dist/client.js
+//go:generate go tool -modfile=../tools.mod esbuild src/index.ts --bundle --format=esm --target=es2022 --minify --mangle-props=^(answered|base|beside|carries|catchUp|chosen|desync|gave|given|heard|joined|left|only|opened|pipelines|settled|sink|synced|wake|worked)\z --legal-comments=none --log-level=warning --external:./webtransport.js --outfile=dist/client.js
+//go:generate go tool -modfile=../tools.mod esbuild src/webtransport.ts --bundle --format=esm --target=es2022 --minify --legal-comments=none --log-level=warning --outfile=dist/webtransport.js
 
 // Files holds dist/client.js and dist/client.d.ts.
 //

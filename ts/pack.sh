@@ -29,6 +29,7 @@ cat >index.html <<'EOF'
 EOF
 cat >src/main.ts <<'EOF'
 import { Duplex, DuplexError, type Page, type Status, type TopicEvent } from "@duplex/client";
+import { Session } from "@duplex/client/webtransport";
 
 interface Order {
   total: number;
@@ -47,6 +48,8 @@ try {
 } catch (error) {
   if (error instanceof DuplexError && error.code === "topic-ended") console.log(error.status);
 }
+new Duplex("/", { transports: ["webtransport", "websocket"] });
+new Session("https://example.com/topics", []).close();
 // @ts-expect-error: a topic is text
 duplex.subscribe(42);
 EOF

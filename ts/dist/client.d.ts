@@ -40,14 +40,17 @@ export interface Member {
     member: string;
     verified: boolean;
 }
-/** From the one that is preferred to the one that always gets through. */
+/**
+ * From the one that is preferred to the one that always gets through. `webtransport` is used by who
+ * names it in `transports`, has no token, and has HTTP/3 to the server.
+ */
 export type Transport = "websocket" | "webtransport" | "sse" | "stream" | "longpoll" | "poll";
 export interface Options {
     /** Sent as a bearer token with every request and handshake, never in a URL. */
     token?: string;
     /** Asked for a token before each connection, instead of `token`. */
     getToken?: () => string | undefined | Promise<string | undefined>;
-    /** The transports that may be used, the preferred one first. Default: all. */
+    /** The transports that may be used, the preferred one first. Default: all but `webtransport`. */
     transports?: Transport[];
     /** Who this client is, for presence (PROTOCOL.md §14.1). */
     member?: string;

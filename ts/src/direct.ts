@@ -12,10 +12,10 @@ import { Reader, type Shared } from "./reader.ts";
 import { remember, remembered } from "./remember.ts";
 import { sse, stream } from "./stream.ts";
 import type { Open } from "./transport.ts";
-import { websocket } from "./websocket.ts";
+import { websocket, webtransport } from "./websocket.ts";
 
-/** All that there are, the preferred one first. */
-const opens: Partial<Record<Transport, Open>> = { websocket, sse, stream, longpoll, poll };
+/** All that there are, the preferred one first; webtransport is for those who ask for it. */
+const opens: Record<Transport, Open> = { websocket, webtransport, sse, stream, longpoll, poll };
 
 // Milliseconds (PROTOCOL.md §15.4, §15.6).
 const firstProbe = 30_000;
@@ -59,7 +59,7 @@ export class Direct implements Connection, Owner, Shared {
   constructor(http: Http, options: Options, changed: () => void) {
     this.http = http;
     this.#changed = changed;
-    this.use(options.transports ?? (Object.keys(opens) as Transport[]));
+    this.use(options.transports ?? (Object.keys(opens) as Transport[]).filter((t) => t !== "webtransport"));
   }
 
   #be(state: Status["state"], more?: Partial<Status>): void {
@@ -124,10 +124,12 @@ export class Direct implements Connection, Owner, Shared {
     const remove = [...current.names].filter((name) => !wanted.has(name));
     if (!add.length && !remove.length) return this.#opened();
     if (!current.stream.change) return this.#takeOver([current.transport]);
-    for (const name of remove) current.names.delete(name);
-    current.stream.change([], remove).catch(() => {}); // lost says so
+    for (const name of remove) {
+      current.names.delete(name);
+      current.stream.change("unsubscribe", name).catch(() => {}); // lost says so
+    }
     for (const name of add) {
-      current.stream.change([name], []).then(
+      current.stream.change("subscribe", name).then(
         () => {
           if (!this.#wanted().has(name)) return this.#update(linger);
           current.names.add(name);
@@ -236,7 +238,7 @@ export class Direct implements Connection, Owner, Shared {
     const choice = choose(
       transports,
       {
-        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t]!, this.#wanted(), transports.length === 1 && !this.#current, this.#current?.names)),
+        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t], this.#wanted(), transports.length === 1 && !this.#current, this.#current?.names)),
         drop: (t) => {
           const a = this.#candidates.get(t);
           if (!a) return; // it is the one that failed
@@ -286,9 +288,9 @@ export class Direct implements Connection, Owner, Shared {
     this.#opened();
   }
 
-  /** Of what browsers have fetched from the server; they do not say it of a WebSocket. */
+  /** Of what browsers have fetched from the server; they do not say it of a WebSocket, nor of a session. */
   #version(): string | undefined {
-    if (this.#current?.transport === "websocket") return;
+    if (this.#current!.transport.startsWith("web")) return;
     const fetched = performance.getEntriesByType("resource") as PerformanceResourceTiming[];
     return fetched.filter((e) => e.name.startsWith(this.http.base)).at(-1)?.nextHopProtocol || undefined;
   }
@@ -360,7 +362,7 @@ export class Direct implements Connection, Owner, Shared {
     const error = refused ?? errors.find((e) => e.retryAfter) ?? errors.at(-1) ?? new DuplexError("silent", noSign);
     const readers = [...this.#readers];
     // A page is not told why a WebSocket was refused: others have to find out.
-    const blind = this.#transports.every((t) => t === "websocket") && error.code !== "unreachable";
+    const blind = this.#transports.every((t) => t.startsWith("web")) && error.code !== "unreachable";
     if (blind || (refused?.problem && readers.length > 1)) return void this.#judge(readers).then(() => this.#readers.size && this.#wait(error));
     if (!refused) return this.#wait(error);
     this.#refused = error;

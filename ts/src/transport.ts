@@ -18,8 +18,8 @@ export interface Receiver {
 
 export interface Stream {
   close(): void;
-  /** Adds names, from now on, and takes names away, without another stream. Rejects if one is refused. */
-  change?(add: readonly string[], remove: readonly string[]): Promise<void>;
+  /** Adds a name, from now on, or takes one away, without another stream. Rejects if it is refused. */
+  change?(op: "subscribe" | "unsubscribe", name: string): Promise<unknown>;
   /** Asks for an answer, which `heard` will tell of. */
   ping?(): void;
   /** Only of text and JSON. What was given earlier is stored earlier. */

@@ -3,15 +3,28 @@ import { now } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { parse } from "./event.ts";
 import type { Http } from "./http.ts";
-import type { Receiver, Stream } from "./transport.ts";
+import type { Open, Receiver, Stream } from "./transport.ts";
 
 /** After these the same connection would fail again (PROTOCOL.md §8.8). */
 const faults = [1002, 1003, 1007, 1009];
 
+/** What of a WebSocket this uses. */
+type Socket = Pick<WebSocket, "readyState" | "protocol" | "send" | "close" | "onopen" | "onmessage" | "onerror" | "onclose">;
+
+/** A session of WebTransport, by a module of its own that few load (PROTOCOL.md §16). */
+export const webtransport: Open = (http, names, after, to) =>
+  websocket(http, names, after, to, async (url, protocols) => new (await import("./webtransport.js")).Session(url, protocols));
+
 /** The subprotocol duplex.v1 (PROTOCOL.md §8.3): one connection that carries all, both ways. */
-export function websocket(http: Http, names: readonly string[], after: string, to: Receiver): Stream {
+export function websocket(
+  http: Http,
+  names: readonly string[],
+  after: string,
+  to: Receiver,
+  open: (url: string, protocols: string[]) => Socket | Promise<Socket> = (url, protocols) => new http.WebSocket!(url.replace(/^http/, "ws"), protocols),
+): Stream {
   const answers = new Map<number, { done: (id: string) => void; failed: (e: DuplexError) => void }>();
-  let socket: WebSocket | undefined;
+  let socket: Socket | undefined;
   let over = false;
   let refs = 0;
 
@@ -52,8 +65,8 @@ export function websocket(http: Http, names: readonly string[], after: string, t
   const connect = async () => {
     const token = await http.token();
     if (over) return;
-    const url = http.url(names, { after, member: http.options.member }).replace(/^http/, "ws");
-    socket = new http.WebSocket!(url, token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
+    socket = await open(http.url(names, { after, member: http.options.member }), token ? ["duplex.v1", `bearer.${token}`] : ["duplex.v1"]);
+    if (over) return socket.close();
     socket.onopen = () => {
       if (socket!.protocol === "duplex.v1") ping();
       else socket!.close(), lost(new DuplexError("no-duplex", "no duplex.v1"));
@@ -81,10 +94,7 @@ export function websocket(http: Http, names: readonly string[], after: string, t
       socket?.close(); // also one that connects: browsers let the next one to this host wait for it
       lost(new DuplexError("cut", "closed"));
     },
-    async change(add, remove) {
-      const all = (op: string, names: readonly string[]) => names.map((topic) => say({ op, topic }));
-      await Promise.all([...all("unsubscribe", remove), ...all("subscribe", add)]);
-    },
+    change: (op, topic) => say({ op, topic }),
     publish: ({ topic, data, event, media, key }: Publication) =>
       say({ op: "publish", topic, event, key }, media === "application/json" ? (data as string) : JSON.stringify(data)),
   };

@@ -1,0 +1,73 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+)
+
+// The client in a page subscribes and publishes over a session of WebTransport, and
+// takes over to other transports and back while events come.
+func TestClientOverWebTransport(t *testing.T) {
+	s := serveSecure(t, "--http3", "--ping", "2s")
+	s.publishNumbers(t, "a", 0, 1000)
+	p := newTabOverHTTP3(t, s, emptyPage)
+	p.client(`{ transports: ["webtransport", "sse"] }`)
+	p.run(`count = wrong = 0; take = ({ event, data }) => { if (event !== "message" || data.n !== count++) wrong++; };
+		(window.subscription = client.subscribe("a", take, { after: "earliest" })).ready`)
+	p.until(`count === 1000`)
+	check(p, `client.status.state + client.status.transport`, "connectedwebtransport")
+	check(p, `performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/webtransport.js")).length`, 1)
+	p.run(`Promise.all(Array.from({ length: 200 }, (_, i) => client.publish("a", { n: 1000 + i })))`)
+	p.until(`count === 1200`)
+	p.run(`client.subscribe("b", ({ data }) => heard.push(data)).ready`)
+	p.run(`client.publish("b", "more")`)
+	p.until(`heard.join() === "more"`)
+	p.until(`client.status.latency >= 0`)
+
+	n := 1200
+	for i := range 30 {
+		to := []string{"webtransport", "sse", "webtransport", "longpoll", "webtransport", "websocket"}[i%6]
+		p.run(fmt.Sprintf(`client.use([%q])`, to))
+		for range 5 {
+			s.publishNumbers(t, "a", n, 20)
+			n += 20
+		}
+		p.until(fmt.Sprintf(`client.status.transport === %q`, to))
+	}
+	p.until(fmt.Sprintf(`count === %d`, n))
+	check(p, `wrong`, 0)
+
+	p.run(`client.use(["webtransport"])`)
+	p.until(`client.status.transport === "webtransport"`)
+	p.run(`client.close()`)
+	until(t, "the last session has ended", func() bool { return s.subscribers(t, "a") == 0 })
+}
+
+// Where UDP is swallowed, the next transport is taken; so it is for who has a
+// token, which a page's session cannot carry.
+func TestClientWithoutWebTransport(t *testing.T) {
+	s := serveSecure(t)
+	udp, err := net.ListenPacket("udp", strings.TrimPrefix(s.secure, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	s.publish(t, "a", "", "text/plain", "first")
+	p := newTabWithQUIC(t, s, emptyPage)
+	for _, test := range []struct{ options, why string }{
+		{``, "no sign"},
+		{`, token: "t"`, "TypeError: a page's WebTransport carries no token"},
+	} {
+		p.run(`localStorage.clear(); began = performance.now()`)
+		p.client(`{ transports: ["webtransport", "sse"]` + test.options + ` }`)
+		p.listen("a", `{ after: "earliest" }`)
+		p.until(`heard.join() === "first"`)
+		t.Logf("first event after %.0f ms", evaluate[float64](p, `performance.now() - began`))
+		check(p, `client.status.transport + ": " + client.status.failed.webtransport`, "sse: "+test.why)
+		p.run(`client.close()`)
+	}
+}
