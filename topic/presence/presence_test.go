@@ -494,9 +494,10 @@ func TestLogIsReplaced(t *testing.T) {
 	}
 	bubble(t, nil, wrap, func(t *testing.T, h *house) {
 		h.join("room/1", "ada")
+		h.want("0s room/1 +ada")
 		gone := h.join("room/1", "bob")
 		h.at(time.Second)
-		h.want("0s room/1 +ada +bob")
+		h.want("100ms room/1 +bob")
 		gone.End()
 		h.at(2 * time.Second)
 		later := memlog.Open(nil)
