@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 	}
 	// What gets through is found, and what does not is told.
 	out, errs := duplex(t, exitDone, "", "pub", "a", "hello", "--server", through)
-	sub := begin(t, nil, "sub", "a", "--after", "earliest", "--limit", "1", "--verbose", "--server", through)
+	sub := begin(t, nil, "sub", "a", "--after", "earliest", "--limit", "1", "--transport", "websocket,sse", "--verbose", "--server", through)
 	sub.end(exitDone)
 	if errs != "" || out == "" || !strings.Contains(sub.err.String(), "websocket does not work: ") || !strings.Contains(sub.err.String(), "subscribed (sse)") {
 		t.Errorf("%q %q %q", out, errs, sub.err.String())

@@ -81,7 +81,7 @@ func TestSubMember(t *testing.T) {
 			args := append([]string{"sub", "--transport", transport, "--member", "Ada L.", "--limit", "1", "--server", url}, topics...)
 			sub := begin(t, nil, args...)
 			sub.err.wait(t, "subscribed ("+transport+")")
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // a longpoll begins after its subscription
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // a longpoll begins after its subscription
 				got := members(t, url, "room")
 				if strings.Contains(got, `"members":[{"member":"Ada L.","verified":false}]`) {
 					break

@@ -88,6 +88,20 @@ func duplex(t *testing.T, code int, in string, args ...string) (out, err string)
 	return p.out.String(), p.err.String()
 }
 
+// conversation runs a command whose input ends when it has printed some answer.
+func conversation(t *testing.T, in, answer string, args ...string) (out, err string) {
+	t.Helper()
+	r, w := io.Pipe()
+	p := begin(t, r, append(args, "--wait", "1ms")...)
+	if _, err := io.WriteString(w, in); err != nil {
+		t.Fatal(err)
+	}
+	p.out.wait(t, answer)
+	w.Close()
+	p.end(exitDone)
+	return p.out.String(), p.err.String()
+}
+
 // serve runs a server and returns its URL.
 func serve(t *testing.T, args ...string) string {
 	t.Helper()
@@ -187,7 +201,7 @@ func TestManyLines(t *testing.T) {
 func TestWS(t *testing.T) {
 	url := serve(t)
 	address := strings.TrimPrefix(url, "http://") + "/topics/room"
-	out, notes := duplex(t, exitDone, "hello\n", "ws", address, "--frames", "--wait", "300ms", "-H", "X-Test: a,b")
+	out, notes := conversation(t, "hello\n", "hello\n", "ws", address, "--frames", "-H", "X-Test: a,b")
 	if out != "hello\n" {
 		t.Errorf("printed %q", out)
 	}

@@ -122,7 +122,7 @@ func TestWSFlags(t *testing.T) {
 		{exitUsage, "sned x", "", "1: sned: no such step; see duplex ws --help", []string{"--script", "-"}},
 		{exitUsage, "/nothing\n", "", "no command is called /nothing", nil},
 		{exitUsage, "xyz\n", "", "want bytes in hex", []string{"--binary"}},
-		{exitFailed, "hello\n", "", "closed (1009 ", []string{"--max-message-bytes", "2"}},
+		{exitFailed, "hello\n", "", "closed (1009 ", []string{"--max-message-bytes", "2", "--wait", "1h"}},
 		{exitDone, "", `{"at":0.`, "", []string{"--script", script, "--json"}},
 		{exitDone, "", "hello\n", " -> FIN text masked 5 bytes\n", []string{"--script", script, "--frames"}},
 		{exitDone, "", "aaaa", " -> FIN RSV1 text masked ", []string{"--script", file("long", "send "+strings.Repeat("a", 1000)+"\nexpect a\n"), "--frames", "--compress"}},

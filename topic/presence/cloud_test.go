@@ -442,7 +442,7 @@ func TestNodeThatDies(t *testing.T) {
 			a.join("room/2", "")
 			b.join("room/1", "bob")
 			a.join("room/1", "eve")
-			time.Sleep(interval)
+			time.Sleep(2 * handover) // bob is told of once, and who comes second tries again
 			synctest.Wait()
 			c.lines = nil
 			died := time.Now()
