@@ -21,6 +21,7 @@ type catchUp struct {
 	subscriptions []*subscription // as they were when it began
 	interests     []Interest      // theirs; the read moves the cursors forward
 	dropped       []dropped       // by each; nil if nothing was
+	visited       ID              // the shard's position, if only the tail has what lacks; else zero
 	openings      [][]byte        // of those that take effect with it
 	greet         bool            // $ping, if there is no $gap, as the first signal
 	ping          bool            // a heartbeat that is due
@@ -39,6 +40,9 @@ type catchUp struct {
 
 func newCatchUp(sub *Subscriber) *catchUp {
 	c := &catchUp{sub: sub, greet: sub.opts.Signals && !sub.greeted, ping: sub.pingOwed}
+	if !sub.again && !sub.missedKept {
+		c.visited = sub.shard.end
+	}
 	sub.pingOwed = false
 	if len(sub.openings) > 0 {
 		c.openings, sub.openings = sub.openings, nil
@@ -70,18 +74,16 @@ func newCatchUp(sub *Subscriber) *catchUp {
 // run reads, encodes and sends one turn.
 func (c *catchUp) run(ctx context.Context, log Log) {
 	opts := &c.sub.opts
-	var page Page
-	if len(c.interests) > 0 { // else all were unsubscribed meanwhile
-		var err error
-		page, err = read(ctx, log, c.interests)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = ErrClosed // by the hub
-			}
-			c.send(Batch{End: err})
-			return
+	page, err := c.read(ctx, log)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ErrClosed // by the hub
 		}
+		c.send(Batch{End: err})
+		return
 	}
+	cut := c.cutToTail(&page)
+	atEnd := !page.More && !cut
 	c.end, c.more = page.Cursor.ID, page.More
 	batch := Batch{Chunks: c.openings}
 	var broken error // the form
@@ -109,7 +111,7 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		}
 		return true
 	}
-	chosen := c.choose(page)
+	chosen := c.withPassed(c.choose(page), c.end)
 	for _, g := range append(page.Gaps, c.lost(page)...) {
 		g = c.beforeChosen(g, chosen)
 		asked := c.subscriptions[g.Interest].asked
@@ -126,6 +128,9 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 			return
 		}
 	}
+	if told {
+		entries = slices.DeleteFunc(entries, func(e ruled) bool { return e.passing() && !c.wanted(e) })
+	}
 	if c.greet && !told || c.ping {
 		signal(pingSignal(c.common(), c.sub.shard.hub.pingData))
 	}
@@ -133,10 +138,10 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		in := &c.interests[i]
 		switch {
 		case in.After.Seq > page.Cursor.Seq:
-		case page.More:
-			in.After = in.After.Advance(page.Cursor.ID)
+		case atEnd: // no loss lies after it
+			in.After = Cursor{ID: page.Cursor.ID}
 		default:
-			in.After = Cursor{ID: page.Cursor.ID} // the end: no loss lies after it
+			in.After = in.After.Advance(page.Cursor.ID)
 		}
 	}
 	var events list
@@ -158,12 +163,32 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 	}
 	c.counts.Delivered, c.counts.Bytes = events.events, events.bytes
 	c.pause = events.pause
-	somethingToTell := opts.Form == nil && (len(page.Entries) > 0 || len(page.Gaps) > 0)
-	if len(batch.Chunks) == 0 && batch.End == nil && !somethingToTell {
+	somethingToRead := opts.Form == nil && (len(page.Entries) > 0 || len(page.Gaps) > 0)
+	if !somethingToRead {
+		batch.Entries = events.entries
+	}
+	if len(batch.Chunks) == 0 && len(batch.Entries) == 0 && batch.End == nil && !somethingToRead {
 		c.done = true
 		return
 	}
 	c.send(batch)
+}
+
+// read reads what the subscriber lacks of the log.
+func (c *catchUp) read(ctx context.Context, log Log) (Page, error) {
+	if len(c.interests) == 0 { // all were unsubscribed meanwhile
+		return Page{}, nil
+	}
+	if c.visited.Epoch != 0 {
+		return Page{Cursor: Cursor{ID: c.visited}}, nil
+	}
+	return read(ctx, log, c.interests)
+}
+
+// wants reports whether an interest selects an entry, and it lies after its cursor.
+func (c *catchUp) wants(i int, e ruled) bool {
+	in := &c.interests[i]
+	return e.ID.Seq > in.After.Seq && slices.ContainsFunc(in.Patterns, func(p Pattern) bool { return p.Match(e.Topic) })
 }
 
 // lost returns the gaps of those who lack more than the log knows of.

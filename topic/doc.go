@@ -20,5 +20,6 @@
 //   - The [Hub] owns the shards. Each shard is one goroutine that owns its
 //     subscribers and visits them in the order of the log.
 //   - A subscriber that lags is served by the hub's catch-up workers, which
-//     read the log and may block there; a shard never does.
+//     read the log and may block there; a shard never does. What the log does not
+//     keep they take from the hub's tail.
 package topic

@@ -89,22 +89,10 @@ func (c *catchUp) drop(entries []ruled, more bool) (left []ruled, gaps []Gap) {
 	if most == 0 {
 		return entries, nil
 	}
-	wants := func(i int, e ruled) bool {
-		in := &c.interests[i]
-		if e.ID.Seq <= in.After.Seq {
-			return false
-		}
-		for _, p := range in.Patterns {
-			if p.Match(e.Topic) {
-				return true
-			}
-		}
-		return false
-	}
 	for _, e := range entries {
 		keep := e.rule.Slow != SlowDrop || e.IsEnd() || e.ID.Seq > most
 		for i := 0; i < len(c.interests) && !keep; i++ {
-			keep = e.ID.Seq > c.dropped[i].to && wants(i, e)
+			keep = e.ID.Seq > c.dropped[i].to && c.wants(i, e)
 		}
 		if keep {
 			left = append(left, e)
@@ -117,7 +105,7 @@ func (c *catchUp) drop(entries []ruled, more bool) (left []ruled, gaps []Gap) {
 		}
 		gap := Gap{Interest: i}
 		for _, e := range left {
-			if wants(i, e) {
+			if c.wants(i, e) {
 				gap.Oldest = e.ID
 				gap.Cursor = c.interests[i].After.Advance(ID{Epoch: e.ID.Epoch, Seq: e.ID.Seq - 1})
 				break

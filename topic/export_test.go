@@ -26,6 +26,14 @@ func (h *Hub) Remains() (left []string) {
 	return left
 }
 
+const (
+	TailEntries   = tailEntries
+	CatchUpEvents = catchUpEvents
+)
+
+// Began is where events of ephemeral topics begin to come.
+func (s Start) Began() uint64 { return max(s.began.Seq, s.Cursor.Seq) }
+
 // KnownRules bounds Known.
 const KnownRules = knownRules
 

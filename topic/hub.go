@@ -185,17 +185,19 @@ func (h *Hub) Now() Start { return Start{Cursor: Cursor{ID: h.log.End()}} }
 
 // Earliest is the start of a subscription that wants all that is left.
 func (h *Hub) Earliest(ctx context.Context, patterns []Pattern) (Start, error) {
+	began := h.log.End()
 	c, err := h.log.Earliest(ctx, patterns)
-	return Start{Cursor: c}, err
+	return Start{Cursor: c, began: began}, err
 }
 
 // After is the start of a subscription that resumes. A text that is no cursor
 // of this log is one that has a gap. An error says that the log could not find
 // that out.
 func (h *Hub) After(ctx context.Context, text string) (Start, error) {
+	began := h.log.End()
 	c, err := ParseCursor(text)
 	if err != nil {
-		return Start{Asked: text}, nil
+		return Start{Asked: text, began: began}, nil
 	}
 	known, err := h.log.Knows(ctx, c)
 	if err != nil {
@@ -204,7 +206,7 @@ func (h *Hub) After(ctx context.Context, text string) (Start, error) {
 	if !known {
 		c = Cursor{}
 	}
-	return Start{Cursor: c, Asked: text}, nil
+	return Start{Cursor: c, Asked: text, began: began}, nil
 }
 
 // Subscribe makes a subscriber with the given selections.

@@ -64,7 +64,7 @@ func (s *shard) lags(sub *Subscriber, e ruled) {
 func (s *shard) lagged(sub *Subscriber, r *catchUp) {
 	switch {
 	case sub.lag.since == 0:
-	case !sub.again && sub.missed == 0:
+	case !sub.again && !sub.missedKept:
 		sub.lag.bytes, sub.lag.since = 0, 0
 	default:
 		sub.lag.bytes = max(0, sub.lag.bytes-r.data)

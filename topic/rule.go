@@ -18,8 +18,11 @@ type Rule struct {
 	// more. nil is as many as the log keeps.
 	//
 	// 0 makes the topics ephemeral: an event has an id and is delivered to
-	// those who are live when it comes, and is not kept. Who was not live goes
-	// on without it, and it is no gap. Only the end of a topic is kept.
+	// the subscriptions whose Start was made before it came, and is not kept.
+	// Who is not ready for it is given it later, in the order of the log, as long
+	// as the hub's tail has it (the newest 4,096 entries and 16 MiB of data of
+	// all topics), and at a time at most the newest 256 and 64 KiB of those that
+	// lack. What else lacks is no gap. Only the end of a topic is kept.
 	//
 	// 1 makes them last-value topics: an event supersedes the one before it.
 	RetainEvents *int
@@ -87,7 +90,7 @@ func (r *Rule) check() error {
 	case r.RetainAge < 0:
 		return errors.New("has a negative age")
 	case r.Ephemeral() && r.Slow != SlowResume:
-		return errors.New("keeps no events, so that there is nothing to decide for slow subscribers: they miss them")
+		return errors.New("keeps no events, so that there is nothing to decide for slow subscribers")
 	case r.Slow > SlowDrop:
 		return errors.New("has an unknown policy for slow subscribers")
 	case r.Batch < 0 || r.Batch > MaxBatch:
@@ -99,7 +102,8 @@ func (r *Rule) check() error {
 // Rules find the rule of a topic. They do not change, and may be used at the
 // same time. A nil *Rules has none.
 type Rules struct {
-	rules []Rule
+	rules        []Rule
+	anyEphemeral bool
 
 	mu    sync.RWMutex
 	known map[string]*Rule // some topics' rules; guarded by mu
@@ -124,11 +128,15 @@ func NewRules(rules ...Rule) (*Rules, error) {
 		if err := rules[i].check(); err != nil {
 			return nil, fmt.Errorf("topic: the rule of %s %w", quote(rules[i].Pattern.String()), err)
 		}
+		r.anyEphemeral = r.anyEphemeral || rules[i].Ephemeral()
 	}
 	return r, nil
 }
 
 func (r *Rules) none() bool { return r == nil || len(r.rules) == 0 }
+
+// ephemeral reports whether a topic may be.
+func (r *Rules) ephemeral() bool { return r != nil && r.anyEphemeral }
 
 // noRule is the rule of topics that have none.
 var noRule Rule

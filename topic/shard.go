@@ -307,9 +307,10 @@ func (s *shard) settle(sub *Subscriber) {
 		sub.state = resting
 		return
 	case sub.again || sub.missed != 0:
-		sub.again, sub.missed, sub.drops = false, 0, false
+		c := newCatchUp(sub)
+		sub.again, sub.missed, sub.missedKept, sub.drops = false, 0, false, false
 		sub.state = reading
-		s.hub.catchUps.put(newCatchUp(sub))
+		s.hub.catchUps.put(c)
 		return
 	case sub.drops:
 		if s.tellDropped(sub); sub.state != live {
@@ -329,7 +330,7 @@ func (s *shard) settle(sub *Subscriber) {
 func (s *shard) finishRead(r *catchUp) {
 	sub := r.sub
 	for i, sn := range r.subscriptions {
-		sn.cursor, sn.beginning = r.interests[i].After, &begun
+		sn.moved(r.interests[i].After)
 		if sn.dropped != nil {
 			sn.dropped.read(r.droppedOf(i), r.end)
 		}
@@ -337,7 +338,7 @@ func (s *shard) finishRead(r *catchUp) {
 	sub.greeted = true
 	sub.again = sub.again || r.more
 	if sub.missed <= r.end.Seq {
-		sub.missed = 0
+		sub.missed, sub.missedKept = 0, false
 	}
 	s.counts.add(&r.counts)
 	s.lagged(sub, r)
@@ -415,8 +416,9 @@ func (s *shard) stage(subscriptions bucket, i int) {
 func (s *shard) miss(sn *subscription, e ruled) {
 	sub := sn.Subscriber
 	switch {
-	case sub.state == finished, e.rule.Ephemeral() && !e.IsEnd():
-		return
+	case sub.state == finished:
+	case e.passing():
+		sub.missed = e.ID.Seq
 	case e.rule.Slow == SlowDrop && !sn.replays && sub.opts.Form != nil && !e.IsEnd():
 		if sn.dropped == nil {
 			sn.dropped = new(dropped)
@@ -425,7 +427,7 @@ func (s *shard) miss(sn *subscription, e ruled) {
 		sub.drops = true
 		s.counts.Dropped++
 	case sub.missed != e.ID.Seq: // it may match several subscriptions
-		sub.missed = e.ID.Seq
+		sub.missed, sub.missedKept = e.ID.Seq, true
 		s.lags(sub, e)
 	}
 }

@@ -3,7 +3,6 @@ package topic_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -54,61 +53,6 @@ func at(hub *topic.Hub, format string, seqs ...uint64) string {
 		ids[i] = topic.ID{Epoch: hub.Log().End().Epoch, Seq: seq}
 	}
 	return fmt.Sprintf(format, ids...)
-}
-
-// Events of an ephemeral topic go to those who are live. The others go on
-// without them, and without a gap. The end of the topic comes to all.
-func TestEphemeral(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hub := slowHub(t, &topic.HubOptions{Ping: -1})
-		first := publish(t, hub, "game/1", "before")
-		slow, live, late := &recorder{}, &recorder{}, &recorder{}
-		sub := busy(t, hub, slow, silent, "game/*")
-		defer sub.Close()
-		defer hub.Subscribe(live, signals, selection(t, hub.Now(), "game/1")).Close()
-		want(t, live, `$ping@2{"interval":0}`)
-		publish(t, hub, "game/1", "1", "2")
-		want(t, live, "game/1=1", "game/1=2")
-		release(slow, sub)
-		want(t, slow)
-		publish(t, hub, "game/1", "3")
-		want(t, slow, "game/1=3")
-		defer hub.Subscribe(late, signals, selection(t, after(t, hub, first.String()), "game/1")).Close()
-		want(t, late, `$ping@1{"interval":0}`)
-		slow.hold(true)
-		publish(t, hub, "game/1", "4")
-		end(t, hub, "game/1")
-		want(t, late, "game/1=4", `$end@7{"topic":"game/1"}`)
-		release(slow, sub)
-		want(t, slow, "game/1=4", `$end@7{"topic":"game/1"}`)
-	})
-}
-
-// Somebody without a form is given the entries themselves, as an ephemeral one
-// cannot be read from the log.
-func TestEphemeralWithoutForm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hub := slowHub(t, nil)
-		var told []string
-		sink := sinkFunc(func(b topic.Batch) bool {
-			for _, e := range b.Entries {
-				told = append(told, string(e.Data))
-			}
-			if len(b.Chunks) > 0 {
-				t.Errorf("chunks %q", b.Chunks)
-			}
-			return true
-		})
-		defer hub.Subscribe(sink, topic.Options{}, selection(t, hub.Now(), "game/*", "a")).Close()
-		synctest.Wait()
-		publish(t, hub, "game/1", "1")
-		publish(t, hub, "b", "no")
-		publish(t, hub, "a", "2")
-		synctest.Wait()
-		if !slices.Equal(told, []string{"1", "2"}) {
-			t.Errorf("told %q", told)
-		}
-	})
 }
 
 type sinkFunc func(topic.Batch) bool

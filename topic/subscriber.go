@@ -12,7 +12,7 @@ import (
 // is gone and another may come. False means that the sink keeps the batch's
 // chunks until they are written, and that it then calls
 // [Subscriber.Writable]; until then nothing more is offered, and what happens
-// meanwhile is read from the log later. Send is called by one goroutine at a
+// meanwhile is read later, from the log and the hub's tail. Send is called by one goroutine at a
 // time. The slice of chunks is the hub's and valid during the call only; the
 // chunks are shared bytes that nobody may change.
 type Sink interface {
@@ -30,8 +30,9 @@ type Cutter interface {
 // A Batch is what a subscriber is given at once.
 type Batch struct {
 	Chunks [][]byte // in the subscriber's form; each is a signal, an event, or several with Options.Join
-	// Entries are what a live subscriber without a form is told of, valid
-	// during the call. Without them there is something to read from the log.
+	// Entries are what a subscriber without a form is told of that is live, or that
+	// lacks only what the log does not keep; valid during the call. Without them
+	// there is something to read from the log.
 	Entries []*Entry
 	// End is not nil in the last batch: ErrEnded if the topic was ended, a
 	// *GapError if the subscriber asked to be ended by a gap, ErrTooSlow if it
@@ -71,6 +72,8 @@ type Start struct {
 	// Lost says that more than the log knows of is lost after the cursor: there
 	// is a gap in any case.
 	Lost bool
+
+	began ID // the end of the log then: events of ephemeral topics are given from here on
 }
 
 // Selection is what one subscription reads: some topics and patterns, and
@@ -114,18 +117,20 @@ type Subscriber struct {
 	opts Options
 
 	// The shard owns the rest.
-	staged   uint64 // this turn's entries to send, one bit each
-	missed   uint64 // newest matching entry visited while not present; 0 if none
-	member   int32  // index into shard.members
-	state    state
-	again    bool // there is more to read from the log before it can be live
-	drops    bool // something was dropped that it is to be told of
-	replays  bool // one of its subscriptions has not been live since its Start
-	tooSlow  bool // to be ended
-	written  bool // the sink has written a batch whose read is not reported yet
-	greeted  bool
-	pingOwed bool // a heartbeat came due that could not be sent
-	leaving  bool // Leave or Close was called
+	staged uint64 // this turn's entries to send, one bit each
+	missed uint64 // newest matching entry visited while not present; 0 if none
+	member int32  // index into shard.members
+	state  state
+	again  bool // there is more to read from the log before it can be live
+	// missedKept: some of what it missed is in the log, not only in the tail.
+	missedKept bool
+	drops      bool // something was dropped that it is to be told of
+	replays    bool // one of its subscriptions has not been live since its Start
+	tooSlow    bool // to be ended
+	written    bool // the sink has written a batch whose read is not reported yet
+	greeted    bool
+	pingOwed   bool // a heartbeat came due that could not be sent
+	leaving    bool // Leave or Close was called
 
 	*aside        // never nil
 	subscriptions []*subscription
@@ -198,6 +203,7 @@ type beginning struct {
 	ended   ID     // the topic's end, if it lies at or before the cursor: to be read once more
 	opening []byte // until it is sent
 	lost    bool   // what lies after the cursor, although the log has no gap
+	began   ID     // of Start, until the cursor is there
 }
 
 // begun is everybody's who has begun. It is never written to.
@@ -213,16 +219,26 @@ func newSubscription(sub *Subscriber, sel Selection) *subscription {
 		beginning:  &begun,
 		replays:    true,
 	}
-	b := beginning{asked: sel.Start.Asked, opening: sel.Opening, lost: sel.Start.Lost}
+	b := beginning{asked: sel.Start.Asked, opening: sel.Opening, lost: sel.Start.Lost, began: sel.Start.began}
 	if len(sel.Patterns) == 1 && sel.Patterns[0].Literal() {
 		if end, ok := sub.shard.hub.log.Ended(sel.Patterns[0].String()); ok && s.cursor.Epoch != 0 && s.cursor.Seq >= end.Seq {
 			b.ended = end
 		}
 	}
-	if b.asked != "" || b.ended.Seq != 0 || b.opening != nil || b.lost {
+	if b.asked != "" || b.ended.Seq != 0 || b.opening != nil || b.lost || b.began.Seq > s.cursor.Seq {
 		s.beginning = &b
 	}
 	return s
+}
+
+// moved is called when a read has come to a cursor.
+func (s *subscription) moved(to Cursor) {
+	s.cursor = to
+	if began := s.began; began.Seq > to.Seq {
+		s.beginning = &beginning{began: began}
+	} else {
+		s.beginning = &begun
+	}
 }
 
 // behind reports whether there may be something for the subscription that a

@@ -27,6 +27,7 @@ type tail struct {
 	first, next uint64             // positions held: first <= p < next
 	bytes       int
 	end         ID // of the log, as far as it was pushed
+	ephemeral   ID // the newest event that the log does not keep; zero if it is not known
 }
 
 func (t *tail) push(entries []*Entry) {
@@ -51,6 +52,9 @@ func (t *tail) push(entries []*Entry) {
 		t.next++
 		t.bytes += len(e.Data)
 		t.end = e.ID
+		if rule.Ephemeral() && !e.IsEnd() {
+			t.ephemeral = e.ID
+		}
 	}
 }
 
@@ -64,7 +68,7 @@ func (t *tail) reset(end ID) {
 		*slot = ruled{}
 	}
 	t.next++ // a position where nothing is
-	t.first, t.bytes, t.end = t.next, 0, end
+	t.first, t.bytes, t.end, t.ephemeral = t.next, 0, end, ID{}
 	if t.observer != nil {
 		t.observer(nil)
 	}

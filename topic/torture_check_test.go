@@ -33,6 +33,28 @@ func (f fact) event() *topic.Event {
 // passing reports whether it was not kept.
 func (f fact) passing() bool { return f.rule.Ephemeral() && !f.end }
 
+// passed reports whether who has lacked it may go on without it when the log is as
+// long as that: the tail has it no longer, or too many others that the patterns
+// match have come since.
+func (facts truth) passed(f fact, patterns []topic.Pattern, logEnd uint64) bool {
+	if !f.passing() {
+		return false
+	}
+	logEnd = max(f.seq, min(logEnd, uint64(len(facts))))
+	if logEnd >= f.seq+topic.TailEntries {
+		return true
+	}
+	later := 0
+	for _, g := range facts[f.seq:logEnd] {
+		if g.passing() && matchesAny(patterns, g.topic) {
+			if later++; later >= topic.CatchUpEvents {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // dropping reports whether who is slow may miss it.
 func (f fact) dropping() bool { return f.rule.Slow == topic.SlowDrop && !f.end }
 
@@ -43,7 +65,7 @@ func (f fact) sure() bool {
 
 // mayMiss reports whether nothing needs to be said about the fact when the log
 // is as long as that: an ephemeral event, or one that was superseded and removed,
-// or conflated.
+// or conflated. Not of all ephemeral events: see passed.
 func (f fact) mayMiss(logEnd uint64) bool {
 	conflates := f.rule.Slow == topic.SlowConflate || f.rule.Slow == topic.SlowConflateTypes
 	return f.passing() || f.supersededAt <= logEnd && (conflates || f.removedAt <= logEnd)
@@ -104,6 +126,17 @@ func (facts truth) between(sel *topic.Selection, after, to uint64) func(func(fac
 	}
 }
 
+// everything is what a selection may match at most.
+var everything = []topic.Pattern{mustParse("**")}
+
+func mustParse(name string) topic.Pattern {
+	p, err := topic.ParsePattern(name)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
 func matchesAny(patterns []topic.Pattern, name string) bool {
 	return slices.ContainsFunc(patterns, func(p topic.Pattern) bool { return p.Match(name) })
 }
@@ -147,6 +180,7 @@ func (s *steadySubscriber) check(facts truth) {
 			r.ended = true
 		}
 		c.readers = append(c.readers, r)
+		c.patterns = append(c.patterns, sel.Patterns...)
 	}
 	for i, h := range s.heard {
 		if i == 0 && s.opts.Signals && h.kind != topic.TypeGap && h.kind != topic.TypePing {
@@ -174,7 +208,9 @@ type checker struct {
 	*steadySubscriber
 	facts   truth
 	readers []*reader
-	last    uint64 // event
+	// patterns of all of them.
+	patterns []topic.Pattern
+	last     uint64 // event
 }
 
 // complete requires that the reader misses nothing up to seq but what it was
@@ -184,6 +220,13 @@ func (c *checker) complete(r *reader, seq, logEnd uint64) {
 		c.errorf("selection %s was not told that its cursor is unknown", r.Name)
 	}
 	for f := range c.facts.between(r.Selection, r.at.Seq, seq) {
+		if f.passing() {
+			if f.seq > r.Start.Began() && !c.facts.passed(f, c.patterns, logEnd) {
+				c.errorf("selection %s misses %+v", r.Name, f)
+				return
+			}
+			continue
+		}
 		if f.lostClock > r.at.Told && !f.mayMiss(logEnd) && !(f.dropping() && f.seq <= r.drops) {
 			c.errorf("selection %s misses %+v", r.Name, f)
 			return
@@ -428,14 +471,19 @@ func (in *instance) asksFor(seq uint64, h heard) bool {
 // what a $gap names.
 func (m *movingSubscriber) checkInstance(facts truth, in *instance) bool {
 	told := func(f fact) bool {
-		if f.lostClock <= in.Start.Cursor.Told || f.mayMiss(uint64(len(facts))) {
+		switch {
+		case f.passing():
+			if f.seq <= in.Start.Began() || facts.passed(f, everything, uint64(len(facts))) {
+				return true
+			}
+		case f.lostClock <= in.Start.Cursor.Told || f.mayMiss(uint64(len(facts))):
 			return true
 		}
 		for _, h := range m.heard[in.from:] {
 			if h.kind != topic.TypeGap || h.topic != in.Name {
 				continue
 			}
-			if f.dropping() && f.seq <= h.logEnd || f.lostAt <= h.logEnd && (f.seq <= h.cursor.Seq || f.lostClock <= h.cursor.Told) {
+			if f.passing() && f.seq <= h.cursor.Seq || f.dropping() && f.seq <= h.logEnd || f.lostAt <= h.logEnd && (f.seq <= h.cursor.Seq || f.lostClock <= h.cursor.Told) {
 				return true
 			}
 		}

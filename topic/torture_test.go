@@ -186,11 +186,21 @@ func (x *torture) run() {
 	}
 }
 
-// slowLog takes its time for a read, and sometimes fails.
+// slowLog takes its time for a read, and to tell its watcher, and sometimes fails.
 type slowLog struct {
 	*memlog.Log
 	mu  sync.Mutex
 	rng *rand.Rand // guarded by mu
+}
+
+// Watch has f called when others may have read already what it is told of.
+func (l *slowLog) Watch(f func([]*topic.Entry)) topic.ID {
+	return l.Log.Watch(func(entries []*topic.Entry) {
+		for range 3 {
+			runtime.Gosched()
+		}
+		f(entries)
+	})
 }
 
 var errTorture = errors.New("the log failed")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -463,8 +464,8 @@ func TestDatagrams(t *testing.T) {
 		envelope := len(s.line(s.id(3), "live/a", `""`))
 		fits := strings.Repeat("x", maxDatagram-envelope)
 		s.publish("live/a", fits)
-		f.wantDatagrams(t, s.line(s.id(3), "live/a", `"`+fits+`"`))
 		s.publish("live/a", fits+"x")
+		f.wantDatagrams(t, s.line(s.id(3), "live/a", `"`+fits+`"`))
 		f.want(t, s.line(s.id(4), "live/a", `"`+fits+`x"`))
 
 		// What is asked for on the stream comes there.
@@ -491,6 +492,24 @@ func TestDatagrams(t *testing.T) {
 		if got := f.take(&f.lines); len(got) != 1 || !strings.Contains(got[0], "bad-parameter") {
 			t.Errorf("%q", got)
 		}
+		f.Close(0, "")
+		<-f.answered
+	})
+}
+
+// Events that are not kept come all, however closely they follow each other
+// (PROTOCOL.md §2.6).
+func TestEphemeralBurst(t *testing.T) {
+	bubble(t, nil, ephemeral(t), func(t *testing.T, s *site) {
+		f := s.openSession("/topics/live/*")
+		f.want(t, s.greeting()[0])
+		var lines []string
+		for i := range 100 {
+			data := fmt.Sprint("number ", i)
+			s.publish("live/a", data)
+			lines = append(lines, s.line(s.id(i+1), "live/a", `"`+data+`"`))
+		}
+		f.want(t, lines...)
 		f.Close(0, "")
 		<-f.answered
 	})
