@@ -93,18 +93,15 @@ func hash(text string, patterns ...string) string {
 	return hex.EncodeToString(all.Sum(nil)[:8])
 }
 
-// Serves reports whether the request is for ServeHTTP.
-func Serves(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Header.Get("Upgrade") != "" {
-		return false
-	}
-	dir, name := path.Split(r.URL.Path)
+// Serves reports whether there is something at the path for ServeHTTP to answer with.
+func Serves(urlPath string) bool {
+	dir, name := path.Split(urlPath)
 	_, known := assets[name]
-	return r.URL.Path == "/" || r.URL.Path == favicon || known && dir == directory+"/"
+	return urlPath == "/" || urlPath == favicon || known && dir == directory+"/"
 }
 
-// ServeHTTP answers a request that Serves: with the page for a person's browser,
-// with plain text for everybody else.
+// ServeHTTP answers a GET or HEAD of a path that Serves: with the page for a
+// person's browser, with plain text for everybody else.
 func ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/":

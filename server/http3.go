@@ -196,9 +196,9 @@ func (w *http3Answer) WriteHeader(status int) {
 	w.begun = w.begun || status >= 200
 	delete(w.Header(), "Connection") // RFC 9114 §4.2
 	w.ResponseWriter.WriteHeader(status)
-	if w.head || status == http.StatusNoContent {
+	if w.head || status == http.StatusNoContent || status == http.StatusNotModified {
 		// The header leaves at once, or the end would add "Content-Length: 0",
-		// which neither may have (RFC 9110 §8.6).
+		// which none of them may have (RFC 9110 §8.6).
 		_ = http.NewResponseController(w.ResponseWriter).Flush() // an error means that the client is gone
 	}
 }

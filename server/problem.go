@@ -37,9 +37,8 @@ var (
 	}
 )
 
-// write answers with the problem, as the last answer of its connection. Over
-// HTTP/2, where net/http makes a GOAWAY of "close", a wrong Host is the matter of
-// one request only.
+// write answers with the problem. What concerns the whole connection is the last
+// answer of it: over HTTP/2, where "close" is a GOAWAY, a wrong Host does not.
 func (p problem) write(w http.ResponseWriter, r *http.Request) {
 	body, err := json.Marshal(p)
 	if err != nil {
@@ -51,7 +50,7 @@ func (p problem) write(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Vary", "Accept, Prefer, Last-Event-ID, Origin")
 	header.Set("X-Content-Type-Options", "nosniff")
-	if r.ProtoMajor == 1 || p.Status != http.StatusMisdirectedRequest {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusMisdirectedRequest && r.ProtoMajor == 1 {
 		header.Set("Connection", "close")
 	}
 	if p.Status == http.StatusServiceUnavailable {

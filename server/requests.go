@@ -8,9 +8,11 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/duplexhq/duplex/home"
+	"github.com/duplexhq/duplex/view"
 )
 
 // serve judges what concerns the whole server, and hands the rest on.
@@ -74,10 +76,23 @@ func (s *Server) challenged(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	script, isScript := scripts()[r.URL.Path]
+	probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 	switch {
+	case r.ProtoMajor > 1 && !expected(r):
+		w.WriteHeader(http.StatusExpectationFailed) // as net/http does
+	case r.URL.Path == "/" && view.WantsSession(r):
+		s.view.ServeHTTP(w, front(r))
+	case isScript:
+		script.serve(w, r)
+	case !probe && !home.Serves(r.URL.Path):
+		s.view.ServeHTTP(w, r) // what is not below /topics it refuses with 404
+	case !isReading(w, r):
+	case !probe:
+		home.ServeHTTP(w, r)
 	case r.URL.Path == "/healthz":
 		healthy(w)
-	case r.URL.Path == "/readyz":
+	default:
 		switch {
 		case s.log.Ready() != nil:
 			notReady.write(w, r)
@@ -86,17 +101,31 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		default:
 			healthy(w)
 		}
-	case home.Serves(r):
-		home.ServeHTTP(w, r)
-	case r.URL.Path == "/":
-		s.view.ServeHTTP(w, front(r))
-	default:
-		if script, ok := scripts()[r.URL.Path]; ok {
-			script.serve(w, r)
-			return
-		}
-		s.view.ServeHTTP(w, r) // what is not below /topics it refuses with 404
 	}
+}
+
+const readingMethods = "GET, HEAD, OPTIONS"
+
+// isReading reports whether the request is GET or HEAD. Others are answered.
+func isReading(w http.ResponseWriter, r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return true
+	}
+	w.Header().Set("Allow", readingMethods)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+	} else {
+		methodNotAllowed.write(w, r)
+	}
+	return false
+}
+
+// expected reports whether there is an expectation that can be met (RFC 9110
+// §10.1.1): over HTTP/1.1, net/http answers others.
+func expected(r *http.Request) bool {
+	e := r.Header.Get("Expect")
+	return e == "" || strings.EqualFold(e, "100-continue")
 }
 
 // healthy answers a load balancer. A server that stops answers it with 503,
@@ -104,10 +133,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 func healthy(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write([]byte("ok\n")) // an error means that the prober is gone
+	w.Header().Set("Content-Length", "3") // HTTP/3 would not say it of a HEAD
+	_, _ = w.Write([]byte("ok\n"))        // an error means that the prober is gone
 }
 
-// front is the request for all topics that was made to "/": a handshake, maybe.
+// front is the request for a session that was made to "/", as one for all topics.
 func front(r *http.Request) *http.Request {
 	topics := new(http.Request)
 	*topics = *r

@@ -56,15 +56,7 @@ func (s script) serve(w http.ResponseWriter, r *http.Request) {
 	header.Set("Access-Control-Allow-Origin", "*")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	header.Set("X-Content-Type-Options", "nosniff")
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		header.Set("Allow", scriptMethods)
-		w.WriteHeader(http.StatusNoContent)
-		return
-	default:
-		header.Set("Allow", scriptMethods)
-		methodNotAllowed.write(w, r)
+	if !isReading(w, r) {
 		return
 	}
 	header.Set("Content-Type", s.media)
@@ -78,8 +70,6 @@ func (s script) serve(w http.ResponseWriter, r *http.Request) {
 	header.Set("ETag", `"`+etag+`"`)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
-
-const scriptMethods = "GET, HEAD, OPTIONS"
 
 // acceptsGzip is as exact as has to be for browsers and package tools.
 func acceptsGzip(r *http.Request) bool {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -314,4 +316,47 @@ func TestRequestLog(t *testing.T) {
 			t.Errorf("logged %s", text)
 		}
 	})
+}
+
+// Of what goes to "/", only a handshake is for topics: an Upgrade to something else
+// is ignored, and other methods are not taken.
+func TestRoot(t *testing.T) {
+	s := start(t, &Config{})
+	for _, test := range []struct {
+		method, upgrade, key string
+		status               int
+		text                 string // a part of the answer
+	}{
+		{"GET", "", "", 200, "Duplex is running"},
+		{"GET", "h2c", "", 200, "Duplex is running"},
+		{"GET", "websocket", "", 400, "Connection: "},
+		{"GET", "", "dGhlIHNhbXBsZSBub25jZQ==", 400, "a proxy has dropped it"},
+		{"POST", "", "", 405, "method-not-allowed"},
+		{"QUERY", "", "", 405, "method-not-allowed"},
+		{"OPTIONS", "", "", 204, ""},
+	} {
+		r, err := http.NewRequest(test.method, "http://"+s.Addrs()[0].String()+"/", strings.NewReader("topic=a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if test.upgrade != "" {
+			r.Header.Set("Upgrade", test.upgrade)
+		}
+		if test.key != "" {
+			r.Header.Set("Sec-WebSocket-Key", test.key)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != test.status || !strings.Contains(string(body), test.text) {
+			t.Errorf("%+v: %d %s %v", test, response.StatusCode, body, err)
+		}
+		if allow := response.Header.Get("Allow"); response.StatusCode == 405 && allow != readingMethods {
+			t.Errorf("%+v: Allow: %s", test, allow)
+		}
+	}
 }

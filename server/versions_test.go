@@ -128,7 +128,14 @@ var reads = []exchange{
 	{"GET", "/topics", "", []string{"Accept", "text/html"}},
 	{"GET", "/", "", nil},
 	{"GET", "/", "", []string{"Accept", "text/html"}},
+	{"OPTIONS", "/", "", nil},
+	{"POST", "/", "topic=live", []string{"Content-Type", "application/x-www-form-urlencoded"}}, // 405
 	{"GET", "/healthz", "", nil},
+	{"HEAD", "/readyz", "", nil},
+	{"PUT", "/healthz", "x", nil}, // 405
+	{"PUT", "/client.js", "x", nil},
+	{"POST", "/topics/live", "x", []string{"Expect", "wonders"}}, // 417
+	{"GET", "/topics/live", "", []string{"If-None-Match", "*"}},  // 304
 	{"HEAD", "/topics/live", "", nil},
 	{"HEAD", "/topics/live?as=sse", "", nil},
 	{"HEAD", "/topics", "", nil},

@@ -184,7 +184,11 @@ func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start)
 // (PROTOCOL.md §5.7, RFC 9110 §13.1.2). The log decides: an older tag is still
 // good if only other topics moved.
 func (h *Handler) unchanged(r *http.Request, rd *reading) bool {
-	for tag := range entityTags(r.Header.Values("If-None-Match")) {
+	tags := r.Header.Values("If-None-Match")
+	if len(tags) == 1 && strings.TrimSpace(tags[0]) == "*" {
+		return true // "the condition is false if the origin server has a current representation", which every page is
+	}
+	for tag := range entityTags(tags) {
 		start, err := h.after(r.Context(), rd.patterns, tag)
 		if err == nil && start.Cursor.Epoch != 0 && !start.Lost && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
 			return true

@@ -113,6 +113,10 @@ func isHandshake(r *http.Request) bool {
 	return len(protocol) == 1 && protocol[0] == "websocket" || strings.EqualFold(r.Proto, "websocket")
 }
 
+// WantsSession reports whether the request asks for a WebSocket or a session of
+// WebTransport, whether it can have one or not.
+func WantsSession(r *http.Request) bool { return isSession(r) || isLostHandshake(r) }
+
 // isLostHandshake reports whether a client asks for a WebSocket by a request
 // that cannot: there is no Upgrade, or the version is HTTP/1.0, which has none
 // (PROTOCOL.md §5.16).
