@@ -2,13 +2,12 @@ import type { TopicEvent, Transport } from "./api.ts";
 import { now } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import type { Http } from "./http.ts";
+import { Seen } from "./seen.ts";
 import type { Open, Receiver, Stream } from "./transport.ts";
 
 /** Who owns attempts. */
 export interface Owner {
   readonly http: Http;
-  /** How far the events are, that were given to readers. */
-  readonly cursor: string;
   message(attempt: Attempt, event: TopicEvent): void;
   answered(attempt: Attempt, ms: number): void;
   lost(attempt: Attempt, error: DuplexError): void;
@@ -16,69 +15,48 @@ export interface Owner {
 
 /** A timer that fires so much later, in ms, was held up by a page that slept or was throttled. */
 const late = 1000;
-/** A stream that takes longer than so many events to begin, begins again. */
-const mostGiven = 10_000;
 /** Milliseconds to answer a check (PROTOCOL.md §15.6). */
 const patience = 2000;
 
 /** One stream: from the moment when it is begun, maybe beside others, to its end. */
 export class Attempt implements Receiver {
   readonly transport: Transport;
-  /** What it brings. */
+  /** Where it has begun. */
+  readonly after: string;
+  /** What it brings, and what it was asked to bring, too. */
   readonly names: Set<string>;
-  /**
-   * What others have given to readers since this one's cursor; undefined once this one is past
-   * all that (PROTOCOL.md §15.5): with the first event that they have not given, although they brought
-   * its topic.
-   */
-  given: Set<string> | undefined;
-  /** What those others bring. */
-  readonly beside: Set<string>;
+  readonly asked: Map<string, unknown> = new Map();
+  /** After this cursor it brings what it was asked to later, and what was not lost to it. */
+  place = "";
+  #reached = new Seen();
+  /** What has come before it was chosen. */
+  held: TopicEvent[] = [];
   /** When its first signal came, by the clock that nobody sets; 0: not yet. */
   worked = 0;
-  stream!: Stream;
-  #after!: string;
+  readonly stream: Stream;
   #owner: Owner;
-  #open: Open;
   #over = false;
   #interval = 25; // seconds
   #heard = 0;
   #due = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(owner: Owner, transport: Transport, open: Open, names: Set<string>, alone: boolean, beside: Set<string> = names) {
+  constructor(owner: Owner, transport: Transport, open: Open, names: Set<string>, after: string) {
     this.#owner = owner;
     this.transport = transport;
-    this.#open = open;
     this.names = names;
-    this.beside = new Set(beside); // either may change
-    this.given = alone ? undefined : new Set();
-    this.#begin();
+    this.after = after;
+    this.stream = open(owner.http, [...names], after, this);
   }
 
-  #begin(): void {
-    this.#after = this.#owner.cursor;
-    this.given?.clear();
-    this.stream = this.#open(this.#owner.http, [...this.names], this.#after, this);
-  }
-
-  /** Others have given this event. */
-  gave(id: string): void {
-    if ((this.given ??= new Set()).add(id).size > mostGiven && !this.worked) {
-      this.stream.close();
-      this.#begin();
-    }
+  /** It brings nothing of some name before this cursor. */
+  skips(cursor: string): void {
+    if (this.#reached.add(cursor)) this.place = cursor;
   }
 
   message(event: TopicEvent): void {
     if (this.#over) return;
     if (!this.worked) {
-      const { cursor } = this.#owner;
-      if (this.#after === "now" && cursor !== "now" && cursor !== event.id) {
-        // Another one has begun at its own "now", and that counts.
-        this.stream.close();
-        return this.#begin();
-      }
       this.worked = this.#heard = now();
       this.#watch();
     }

@@ -5,7 +5,7 @@ import { choose, type Choice } from "./choose.ts";
 import { now } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
-import { matches } from "./event.ts";
+import { topicOf } from "./event.ts";
 import { failure, type Http } from "./http.ts";
 import { longpoll, poll } from "./poll.ts";
 import { Reader, type Shared } from "./reader.ts";
@@ -72,7 +72,7 @@ export class Direct implements Connection, Owner, Shared {
 
   read(names: readonly string[], after: string, sink: Sink): Feed {
     if (this.status.state === "closed") throw new DuplexError("closed", "the client is closed");
-    const reader = new Reader(this, names, after, sink, false);
+    const reader = new Reader(this, names, after, sink);
     this.#readers.add(reader);
     if (!this.#begun) queueMicrotask(() => this.#begin());
     else this.#update(0);
@@ -86,7 +86,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#refused = undefined;
     const places = new Set([...this.#readers].map((r) => r.cursor));
     this.cursor = places.size === 1 ? [...places][0]! : "now";
-    for (const reader of this.#readers) reader.synced = reader.cursor === this.cursor;
+    for (const reader of this.#readers) reader.begin(this.cursor);
     this.#connect(remembered(this.http.base));
   }
 
@@ -98,12 +98,9 @@ export class Direct implements Connection, Owner, Shared {
     if (this.status.state !== "closed") this.#be("idle", { error: this.#refused });
   }
 
-  get stream(): Attempt | undefined {
-    return this.#current;
-  }
-
-  carries(names: readonly string[]): boolean {
-    return !!this.#current && names.every((name) => this.#current!.names.has(name));
+  brings(names: readonly string[]): string[] | undefined {
+    const current = this.#current;
+    if (current && names.every((name) => current.names.has(name))) return [this.cursor, current.place];
   }
 
   #wanted(): Set<string> {
@@ -120,26 +117,33 @@ export class Direct implements Connection, Owner, Shared {
     const current = this.#current;
     if (!current) return; // the next stream begins with all
     const wanted = this.#wanted();
-    const add = [...wanted].filter((name) => !current.names.has(name));
-    const remove = [...current.names].filter((name) => !wanted.has(name));
-    if (!add.length && !remove.length) return this.#opened();
-    if (!current.stream.change) return this.#takeOver([current.transport]);
-    for (const name of remove) {
-      current.names.delete(name);
-      current.stream.change("unsubscribe", name).catch(() => {}); // lost says so
-    }
-    for (const name of add) {
-      current.stream.change("subscribe", name).then(
-        () => {
-          if (!this.#wanted().has(name)) return this.#update(linger);
-          current.names.add(name);
-          this.#opened();
-        },
-        (error: DuplexError) => {
-          if (!error.retryable) for (const r of this.#readers) if (r.names.includes(name)) r.over(error);
-        },
-      );
-    }
+    const { names, asked, stream } = current;
+    const add = [...wanted].filter((name) => !names.has(name) && !asked.has(name));
+    const remove = [...names, ...asked.keys()].filter((name) => !wanted.has(name));
+    if (stream.change) {
+      for (const name of remove) {
+        names.delete(name);
+        asked.delete(name);
+        stream.change("unsubscribe", name).catch(() => {}); // lost says so
+      }
+      for (const name of add) {
+        const answer = stream.change("subscribe", name);
+        asked.set(name, answer);
+        answer.then(
+          (cursor) => {
+            if (asked.get(name) !== answer) return;
+            asked.delete(name);
+            names.add(name);
+            current.skips(cursor);
+            this.#opened();
+          },
+          (error: DuplexError) => {
+            if (asked.get(name) === answer) asked.delete(name);
+            if (!error.retryable) for (const r of this.#readers) if (r.names.includes(name)) r.over(error);
+          },
+        );
+      }
+    } else if (add.length || remove.length) return this.#takeOver([current.transport]);
     this.#opened();
   }
 
@@ -150,52 +154,34 @@ export class Direct implements Connection, Owner, Shared {
   // Messages.
 
   message(a: Attempt, event: TopicEvent): void {
-    if (this.cursor === "now") this.cursor = event.id;
-    if (this.#candidates.get(a.transport) === a) this.#choice?.works(a.transport);
-    if (a !== this.#current && this.#candidates.get(a.transport) !== a) return; // a better one was there
+    if (a !== this.#current) {
+      a.held.push(event);
+      if (this.#candidates.get(a.transport) === a) this.#choice?.works(a.transport);
+      return;
+    }
     if (event.event === "$gap") return this.#gap(a, event);
-    const topic: string = event.event === "$end" ? event.data.topic : event.topic;
-    if (!topic) return this.#ping(a, event.id); // or another signal, which has a cursor, too
-    const known = a.given?.delete(event.id);
-    if (!known) {
-      if (matches(a.beside, topic)) a.given = undefined;
-      if (!a.given) this.cursor = event.id;
-      for (const other of [this.#current, ...this.#candidates.values()]) if (other !== a) other?.gave(event.id);
-      if (event.event === "$end") return this.#end(event);
-    }
+    // An end may be told once more, to who has subscribed to it later.
+    if (event.id && event.event !== "$end") this.cursor = event.id;
+    const signal = !topicOf(event);
     for (const reader of this.#readers) {
-      // Who is not synced looks for its place in the present stream, so it has to see all of that.
-      const own = reader.synced ? reader.joined?.given && reader.joined : this.#current;
-      if (own ? own === a : !known && !a.given) reader.event(event);
+      if (signal) reader.moved(this.cursor);
+      else reader.event(event);
     }
-  }
-
-  #ping(a: Attempt, id: string): void {
-    if (a !== this.#current || a.given || !id) return;
-    this.cursor = id;
-    for (const reader of this.#readers) reader.moved(id);
   }
 
   /** Whose events are gone is told by the topic, or by pages of each. */
   #gap(a: Attempt, event: TopicEvent): void {
+    const { id } = event;
     const named: string | undefined = event.data.topic;
-    const all = [...this.#readers];
     // Over websocket it may pass the events of other subscriptions (PROTOCOL.md §8.6).
-    if (!a.given && event.id && (!named || a.names.size === 1)) this.cursor = event.id;
-    const signal = { ...event, id: this.cursor };
-    for (const reader of all) {
-      if (!reader.synced || (named && !reader.names.includes(named))) continue;
-      if (all.length === 1 || (named && reader.names.length === 1)) reader.signal(signal);
-      else reader.desync();
-    }
-  }
-
-  #end(event: TopicEvent): void {
-    const topic: string = event.data.topic;
+    if (id && (!named || a.names.size === 1)) this.cursor = id;
+    a.skips(id || event.data.oldest); // a page has no id for it
     for (const reader of [...this.#readers]) {
-      if (reader.only ? reader.only === topic && reader.synced : matches(reader.names, topic)) reader.signal(event);
-      else if (reader.only === topic) void reader.catchUp(); // its page says so
+      const { names, synced } = reader;
+      if (named && !names.includes(named)) continue;
+      if (!id || !synced || names.length !== (named ? 1 : a.names.size) || !reader.gap(event)) reader.desync();
     }
+    this.#opened();
   }
 
   answered(a: Attempt, latency: number): void {
@@ -238,7 +224,7 @@ export class Direct implements Connection, Owner, Shared {
     const choice = choose(
       transports,
       {
-        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t], this.#wanted(), transports.length === 1 && !this.#current, this.#current?.names)),
+        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t], this.#wanted(), this.cursor)),
         drop: (t) => {
           const a = this.#candidates.get(t);
           if (!a) return; // it is the one that failed
@@ -274,10 +260,11 @@ export class Direct implements Connection, Owner, Shared {
     this.#candidates.clear();
     this.#current = a;
     old?.close();
-    if (!a.given?.size) a.given = undefined;
-    // Whose topics the old one did not bring from the start, or who was given more by one than by
-    // the other, looks for its place anew.
-    for (const reader of this.#readers) if (old?.given || !reader.names.every((name) => a.beside.has(name))) reader.desync();
+    for (const reader of this.#readers) {
+      reader.moved(this.cursor);
+      if (!this.brings(reader.names) || !reader.synced) reader.desync();
+    }
+    this.cursor = a.after;
     this.#reached = true;
     if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
@@ -285,6 +272,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#be("connected", { transport, version: this.#version(), failed });
     this.#schedule();
     this.#update(0);
+    for (const event of a.held.splice(0)) this.message(a, event);
     this.#opened();
   }
 
@@ -298,7 +286,7 @@ export class Direct implements Connection, Owner, Shared {
   /** None took over. Names that the present stream does not bring may be the reason. */
   #stay(): void {
     this.#schedule();
-    const missing = [...this.#readers].filter((r) => !this.carries(r.names));
+    const missing = [...this.#readers].filter((r) => !this.brings(r.names));
     if (!missing.length) return;
     void this.#judge(missing).then(() => this.#update(this.#backoff.next()));
   }
@@ -332,10 +320,7 @@ export class Direct implements Connection, Owner, Shared {
 
   #lostCurrent(a: Attempt, error: DuplexError): void {
     this.#current = undefined;
-    for (const reader of this.#readers) {
-      if (a.given) reader.desync(); // it was not past what others have given
-      reader.lost();
-    }
+    for (const reader of this.#readers) reader.lost(this.cursor);
     if (now() - a.worked > lasting) this.#backoff.reset();
     this.#abandon();
     this.#errors = [error];
@@ -347,10 +332,9 @@ export class Direct implements Connection, Owner, Shared {
 
   /** The only topic of the stream has ended. */
   #ended(a: Attempt): void {
-    const [topic] = a.names;
     this.#abandon();
     if (a === this.#current) this.#current = undefined;
-    this.#end({ id: this.cursor, topic: "", event: "$end", data: { topic } });
+    for (const reader of this.#readers) reader.ask();
     if (this.#readers.size) this.#wait(new DuplexError("end", "the topic has ended"));
   }
 

@@ -11,6 +11,11 @@ export function parse(event: TopicEvent): TopicEvent {
   return event;
 }
 
+/** The topic that an event is of, or that has ended. */
+export function topicOf({ event, topic, data }: TopicEvent): string {
+  return event === "$end" ? data.topic : topic;
+}
+
 /** Whether a topic is one of the names, or matches one of the patterns (PROTOCOL.md §2.2). */
 export function matches(names: Iterable<string>, topic: string): boolean {
   const segments = topic.split("/");

@@ -37,7 +37,7 @@ function pages(http: Http, names: readonly string[], after: string, to: Receiver
       if (!wait) to.answered(now() - began);
       const told = (event: string, data: object, id = ""): TopicEvent => ({ id, topic: "", event, data });
       const messages = [...page.events, told("$ping", { interval: (hold + patience) / 1.5 }, page.cursor)];
-      if (page.gap) messages.unshift(told("$gap", page.gap));
+      if (page.gap) messages.unshift(told("$gap", { oldest: page.cursor, ...page.gap }));
       for (const message of messages) {
         to.message(message);
         if (tired()) await rest();

@@ -2,53 +2,52 @@ import type { TopicEvent } from "./api.ts";
 import { Backoff } from "./backoff.ts";
 import { rest, sleep, tired } from "./clock.ts";
 import type { Feed, Sink } from "./connection.ts";
-import { DuplexError } from "./errors.ts";
-import { matches } from "./event.ts";
+import type { DuplexError } from "./errors.ts";
+import { matches, topicOf } from "./event.ts";
 import { failure, type Http } from "./http.ts";
+import { Seen } from "./seen.ts";
 
 /** What a reader sees of the connection whose stream it shares with others. */
 export interface Shared {
   readonly http: Http;
-  /** How far the stream is. */
-  readonly cursor: string;
-  /** The present stream, with what others have given that it has still to pass. */
-  readonly stream: { readonly given: unknown } | undefined;
-  /** Whether the stream brings all of these names. */
-  carries(names: readonly string[]): boolean;
+  /** Cursors: after all of them, the present stream brings all of these names. Undefined: it does not. */
+  brings(names: readonly string[]): string[] | undefined;
   left(reader: Reader): void;
 }
 
-/** One event of those heard is enough to meet the stream: the newest will do. */
+/** How many events of the stream are kept for a reader that is not yet there. */
 const mostHeard = 1000;
 
 /**
- * One sink of the shared stream. It is *synced* when the stream's place is its own. A reader that
- * joins a stream, was paused, or may have lost something (only it can ask what was its own), gets
- * pages until one of their events has also come by the stream: from there on both are the same.
- * So nobody has to compare ids but for equality.
+ * One sink of the shared stream (PROTOCOL.md §15.5). It is *synced* while the stream brings all that it
+ * was not given: then it takes what it has not seen. A reader that joins a stream, was paused, or may
+ * have lost something (only it can ask what was its own), reads pages until it is as far as the
+ * stream was when it began to listen to that.
  */
 export class Reader implements Feed {
   readonly names: readonly string[];
   readonly sink: Sink;
   cursor: string;
-  synced: boolean;
-  /** The stream in which it has found its place: while that is behind others, it takes nothing else. */
-  joined: Shared["stream"];
-  /** Events of the stream that came while it was not synced, by id, in order. */
-  #heard = new Map<string, TopicEvent>();
+  synced = false;
+  /** Up to where it was given all, and of which ends it was told: pages do not bring all of these. */
+  #seen = new Seen();
+  #ends = new Seen();
+  /** What the stream has brought after these cursors was heard. Undefined: it does not listen. */
+  #after: string[] | undefined;
+  #heard: TopicEvent[] = [];
   #shared: Shared;
   #abort = new AbortController();
   #busy = false;
-  #again = false;
   #paused = false;
   #placed = false;
+  /** The gap of a page that it was told of last. */
+  #told: string | undefined;
 
-  constructor(shared: Shared, names: readonly string[], after: string, sink: Sink, synced: boolean) {
+  constructor(shared: Shared, names: readonly string[], after: string, sink: Sink) {
     this.#shared = shared;
     this.names = names;
     this.cursor = after;
     this.sink = sink;
-    this.synced = synced;
   }
 
   /** The topic, if it is one and no pattern: a subscription to it ends with it. */
@@ -56,137 +55,153 @@ export class Reader implements Feed {
     return this.names.length === 1 && !this.names[0]!.includes("*") ? this.names[0] : undefined;
   }
 
-  /** An event of the stream, for whoever it is. */
+  get #stopped(): boolean {
+    return this.#paused || this.#abort.signal.aborted;
+  }
+
+  /** The first stream begins at this cursor. */
+  begin(cursor: string): void {
+    this.synced = !this.#paused && this.cursor === cursor;
+  }
+
+  /** An event of the stream, or the end of a topic, for whoever it is. */
   event(event: TopicEvent): void {
-    if (this.#paused || !matches(this.names, event.topic)) return;
-    if (this.synced) return this.#give(event);
-    if (!this.#shared.carries(this.names)) return;
-    this.#heard.set(event.id, event);
-    if (this.#heard.size > mostHeard) this.#heard.delete(this.#heard.keys().next().value!);
-    void this.catchUp();
+    if (this.#stopped || !matches(this.names, topicOf(event))) return;
+    if (this.synced) return void this.give(event);
+    if (!this.#after || this.#heard.push(event) <= mostHeard) return;
+    const oldest = this.#heard.shift()!;
+    if (oldest.event !== "$end") this.#after[0] = oldest.id;
   }
 
-  /** The stream works, again: a reader that is synced has its place. */
+  /** The stream works, again, or brings more: a reader that is synced has its place. */
   opened(): void {
-    if (this.synced) this.#place();
-    else this.desync();
+    if (this.synced) return this.#place();
+    if (this.#after || this.#stopped) return;
+    this.#listen();
+    void this.#catchUp();
   }
 
-  /** The stream is gone. */
-  lost(): void {
+  #listen(): void {
+    this.#heard = [];
+    this.#after = this.#shared.brings(this.names);
+  }
+
+  /** The stream is gone, after it was here. */
+  lost(cursor: string): void {
+    this.moved(cursor);
+    this.#after = undefined;
     this.#placed = false;
   }
 
   #place(): void {
     if (this.#placed) return;
     this.#placed = true;
-    if (this.cursor === "now") this.moved(this.#shared.cursor);
     this.sink.placed();
   }
 
-  /** An event or a signal, for this reader. */
-  #give(event: TopicEvent): void {
-    this.cursor = event.id;
-    this.sink.take(event);
+  /** Gives what it has not seen. Of ends, pages do not tell, and may be beyond them. */
+  give(event: TopicEvent): boolean {
+    const end = event.event === "$end";
+    const news = this.#seen.add(event.id);
+    if (news) this.cursor = event.id;
+    if (end ? !this.#ends.add(event.id) : !news) return false;
+    this.sink.take(end ? { ...event, id: this.cursor } : event);
+    if (end && this.only) this.over();
+    return true;
   }
 
-  /** The stream lost something, or its end was told. */
-  signal(event: TopicEvent): void {
-    this.#give(event);
-    if (event.event === "$end" && this.only) this.over();
+  /** The stream has lost something. If that may be what this reader was given, or was told in part, it is not told. */
+  gap(event: TopicEvent): boolean {
+    return !(this.#seen.beyond(event.data.after) > 0) && this.give(event);
   }
 
   /** The stream is at this cursor, and has given all before it. */
   moved(cursor: string): void {
-    if (!this.synced) return;
+    if (!this.synced || !this.#seen.add(cursor)) return;
     this.cursor = cursor;
     this.sink.moved(cursor);
   }
 
-  /** Asks for what the stream has not brought. */
+  /** Asks for what the stream has not brought, once it brings the rest. */
   desync(): void {
     this.synced = false;
-    this.#heard.clear();
-    if (this.#shared.carries(this.names)) void this.catchUp();
+    this.#after = undefined;
   }
 
-  /** Reads pages, and once more if it does so already: what that has not seen may be missing. */
-  async catchUp(): Promise<void> {
-    this.#again = true;
+  /** Asks without a stream. */
+  ask(): void {
+    this.desync();
+    if (this.#stopped) return;
+    this.#after = ["-0"];
+    void this.#catchUp();
+  }
+
+  /** Reads pages until it is where the stream is. */
+  async #catchUp(): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
-    while (this.#again && !this.synced && !this.#stopped) {
-      this.#again = false;
-      await this.#catchUp();
+    const { signal } = this.#abort;
+    const backoff = new Backoff();
+    for (let behind = 0; this.#after; ) {
+      const after = this.#after;
+      let page;
+      try {
+        page = await this.#shared.http.page(this.names, { after: this.cursor, limit: 1000 }, signal);
+      } catch (e) {
+        const error = failure(e, signal);
+        if (!error.retryable && !signal.aborted) this.over(error);
+        if (!signal.aborted) await sleep(backoff.next(error), signal);
+        continue;
+      }
+      backoff.reset();
+      // It may be paused by what it is given, or have begun to listen anew, maybe behind a gap: then it asks again.
+      const gap = JSON.stringify(page.gap);
+      if (gap && gap !== this.#told && this.#after === after) {
+        this.#told = gap;
+        this.sink.take({ id: this.cursor, topic: "", event: "$gap", data: page.gap });
+      }
+      for (const event of page.events) {
+        if (tired()) await rest();
+        if (this.#after !== after) break;
+        this.give(event);
+      }
+      if (this.#after !== after) continue;
+      this.#seen.add((this.cursor = page.cursor));
+      this.sink.moved(page.cursor);
+      if (page.end) this.give({ id: page.cursor, topic: "", event: "$end", data: { topic: this.only } });
+      else if (after.every((cursor) => !cursor.includes("-") || this.#seen.beyond(cursor) >= 0)) this.#join();
+      else if (!page.more) {
+        // A server that knows less than that of the stream has answered, or one of another epoch.
+        await sleep(25 * 4 ** ++behind, signal);
+        if (behind < 3 || !this.#after) continue;
+        this.#listen();
+        behind = 0;
+      }
     }
     this.#busy = false;
   }
 
-  async #catchUp(): Promise<void> {
-    const { signal } = this.#abort;
-    const backoff = new Backoff();
-    for (let empty = 0; ; ) {
-      const before = [...this.#heard.keys()];
-      let page;
-      try {
-        page = await this.#shared.http.page(this.names, { after: this.cursor, limit: this.cursor === "now" ? 1 : 1000 }, signal);
-      } catch (e) {
-        const error = failure(e, signal);
-        if (signal.aborted) return;
-        if (!error.retryable) return this.over(error);
-        await sleep(backoff.next(error), signal);
-        continue;
-      }
-      if (this.#stopped) return;
-      backoff.reset();
-      if (page.gap) this.#give({ id: this.cursor, topic: "", event: "$gap", data: page.gap });
-      for (const event of page.events) {
-        if (tired()) await rest();
-        if (this.#stopped) return;
-        if (this.#heard.has(event.id)) return this.#join(event.id);
-        this.#give(event);
-      }
-      if (this.#stopped) return;
-      this.cursor = page.cursor;
-      this.sink.moved(page.cursor);
-      if (page.end) return this.signal({ id: page.cursor, topic: "", event: "$end", data: { topic: this.only } });
-      if (page.more) continue;
-      if (this.cursor === this.#shared.cursor) return this.#join();
-      // What was heard before is older than the cursor, unless another server answers that knows less.
-      if (before.length && ++empty < 4) await sleep(25 * 4 ** empty, signal);
-      else for (const id of before) this.#heard.delete(id);
-      if (!this.#shared.carries(this.names)) return; // opened follows
-      if (!this.#heard.size) return this.#place();
-    }
-  }
-
-  get #stopped(): boolean {
-    return this.#paused || this.#abort.signal.aborted;
-  }
-
-  /** From this event on, the stream is the reader's. */
-  #join(id?: string): void {
+  /** From here on, the stream is the reader's. */
+  #join(): void {
     this.synced = true;
-    this.joined = id ? this.#shared.stream : undefined;
+    this.#after = undefined;
     this.#place();
-    const heard = [...this.#heard.values()];
-    this.#heard.clear();
-    if (id) for (const event of heard.slice(heard.findIndex((e) => e.id === id))) this.event(event);
+    for (const event of this.#heard.splice(0)) this.event(event);
   }
 
   pause(): void {
     this.#paused = true;
-    this.synced = false;
-    this.#heard.clear();
+    this.desync();
   }
 
   resume(): void {
     this.#paused = false;
-    void this.catchUp();
+    this.opened();
   }
 
   close(): void {
     this.#abort.abort();
+    this.desync();
     this.#shared.left(this);
   }
 

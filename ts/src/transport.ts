@@ -18,8 +18,8 @@ export interface Receiver {
 
 export interface Stream {
   close(): void;
-  /** Adds a name, from now on, or takes one away, without another stream. Rejects if it is refused. */
-  change?(op: "subscribe" | "unsubscribe", name: string): Promise<unknown>;
+  /** Adds a name, from the cursor on that it resolves with, or takes one away, without another stream. Rejects if it is refused. */
+  change?(op: "subscribe" | "unsubscribe", name: string): Promise<string>;
   /** Asks for an answer, which `heard` will tell of. */
   ping?(): void;
   /** Only of text and JSON. What was given earlier is stored earlier. */
