@@ -428,6 +428,69 @@ func TestNodeThatBegins(t *testing.T) {
 	})
 }
 
+// A table that was told late does not undo what has come since it was so.
+func TestTableThatIsTold(t *testing.T) {
+	inCloud(t, func(t *testing.T, c *cloud) {
+		late := func() time.Duration {
+			if time.Since(c.began) < 10*time.Second {
+				return 0
+			}
+			return 300 * time.Millisecond
+		}
+		a := c.nodeThatDelays(late) // the oldest
+		c.at(time.Second)
+		b := c.node()
+		c.at(2 * time.Second)
+		a.join("room/1", "ada")
+		eve := b.join("room/1", "eve")
+		c.at(3 * time.Second)
+		onB := b.join("room/1", "ada")
+		c.at(10*time.Second + 200*time.Millisecond - DefaultGrace - handover)
+		eve.End()
+		onB.End()
+		c.at(10 * time.Second)
+		d := c.node()
+		c.at(10*time.Second + 100*time.Millisecond)
+		b.join("room/1", "bob")
+		c.at(10*time.Second + 299*time.Millisecond)
+		if d.isReady() {
+			t.Error("it has been told already")
+		}
+		c.at(11 * time.Second)
+		wantTables(t, "room/1", []string{"ada", "bob"}, a, b, d)
+		wantSame(t, a, d)
+		wantSame(t, b, d)
+	})
+}
+
+// Nobody tells of members of whom the others do not know that he is there: he
+// would be the oldest for them, and lead, and not for himself.
+func TestNodeThatIsHeardLate(t *testing.T) {
+	inCloud(t, func(t *testing.T, c *cloud) {
+		began := false
+		b := c.nodeThatDelays(func() time.Duration {
+			if began {
+				return 0
+			}
+			began = true
+			return 10 * time.Second // its hello; it says another in 4 s
+		})
+		synctest.Wait()
+		a := c.node()
+		c.at(2 * time.Second)
+		if !b.isReady() {
+			t.Error("it has not heard that everybody is new")
+		}
+		b.join("room/1", "eve")
+		c.at(4*time.Second - 1)
+		c.want()
+		c.at(5 * time.Second)
+		c.want("4s room/1 +eve")
+		wantTables(t, "room/1", []string{"eve"}, a, b)
+		wantSame(t, a, b)
+	})
+}
+
 // The members of a node that is killed leave within the grace and 10 s, but for
 // those whom another node holds, and those that have come to one.
 func TestNodeThatDies(t *testing.T) {
