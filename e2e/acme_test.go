@@ -152,6 +152,20 @@ func shown(address, name string, roots *x509.CertPool) (*x509.Certificate, error
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
+// awaitShown waits for a good certificate: it is shown a moment after the log has
+// told of it.
+func awaitShown(t *testing.T, address, name string, roots *x509.CertPool) (cert *x509.Certificate) {
+	t.Helper()
+	var err error
+	if !eventually(func() bool {
+		cert, err = shown(address, name, roots)
+		return err == nil
+	}) {
+		t.Fatalf("no certificate for %s: %v", name, err)
+	}
+	return cert
+}
+
 func portOf(t testing.TB, address string) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(address)
@@ -195,13 +209,8 @@ func TestACME(t *testing.T) {
 		return response.StatusCode == http.StatusOK
 	})
 	roots := a.roots(t)
-	first, err := shown(address, "events.example.com", roots)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := shown(address, "second.example.com", roots); err != nil {
-		t.Error(err)
-	}
+	first := awaitShown(t, address, "events.example.com", roots)
+	awaitShown(t, address, "second.example.com", roots)
 	if _, err := shown(address, "third.example.com", roots); err == nil {
 		t.Error("a certificate for a name that was not asked for")
 	}
@@ -246,10 +255,7 @@ func TestACMEIsKept(t *testing.T) {
 	a.signal(t, syscall.SIGKILL)
 	a.exitCode(t)
 	serveACME(t, address, data, a, "--tls-acme", "events.example.com")
-	until(t, "the same certificate", func() bool {
-		_, err := shown(address, "events.example.com", roots)
-		return err == nil
-	})
+	awaitShown(t, address, "events.example.com", roots)
 }
 
 // A server that runs renews when a third of the time is left.
@@ -262,10 +268,7 @@ func TestACMERenewal(t *testing.T) {
 	s := serveACME(t, address, t.TempDir(), a, "--tls-acme", "events.example.com")
 	until(t, "a certificate", func() bool { return strings.Contains(s.stderr.String(), "new certificate") })
 	roots := a.roots(t)
-	first, err := shown(address, "events.example.com", roots)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := awaitShown(t, address, "events.example.com", roots)
 	for time.Now().Before(first.NotAfter) {
 		time.Sleep(time.Second)
 		now, err := shown(address, "events.example.com", roots)
@@ -287,9 +290,7 @@ func TestACMEByHTTP(t *testing.T) {
 	a := authorityFor(t, portOf(t, nowhere), portOf(t, plain), time.Hour, nil)
 	s := serveACME(t, address, t.TempDir(), a, "--tls-acme", "events.example.com", "--listen", "http://0.0.0.0:"+portOf(t, plain))
 	until(t, "a certificate", func() bool { return strings.Contains(s.stderr.String(), "new certificate") })
-	if _, err := shown(address, "events.example.com", a.roots(t)); err != nil {
-		t.Error(err)
-	}
+	awaitShown(t, address, "events.example.com", a.roots(t))
 }
 
 // Servers that share a directory share the certificate, and answer for each
@@ -309,13 +310,7 @@ func TestACMESeveralServers(t *testing.T) {
 	roots := a.roots(t)
 	var serials []string
 	for _, address := range []string{reached, other} {
-		until(t, "a certificate at "+address, func() bool {
-			cert, err := shown(address, "events.example.com", roots)
-			if err == nil {
-				serials = append(serials, cert.SerialNumber.String())
-			}
-			return err == nil
-		})
+		serials = append(serials, awaitShown(t, address, "events.example.com", roots).SerialNumber.String())
 	}
 	if serials[0] != serials[1] {
 		t.Errorf("two certificates: %v", serials)

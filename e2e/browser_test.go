@@ -133,6 +133,11 @@ func openTab(t testing.TB, browser context.Context, address string, options ...c
 	return p
 }
 
+// close closes the tab, as its user would.
+func (p *tab) close() {
+	_ = chromedp.Cancel(p.ctx) // it waits for five seconds, which a busy machine may need
+}
+
 // hear notes what the browser complains about: errors on the console, refused
 // content (Content-Security-Policy), exceptions, and dialogs, which no page of
 // ours has.

@@ -19,7 +19,7 @@ import (
 
 var (
 	asleep = flag.Duration("asleep", 5*time.Second, "how long the browser is stopped")
-	hidden = flag.Duration("hidden", 6*time.Second, "how long a tab is in the background")
+	hidden = flag.Duration("hidden", 10*time.Second, "how long a tab is in the background")
 	flood  = flag.Duration("flood", 2*time.Second, "how long a tab is given 10,000 events a second")
 )
 
@@ -221,7 +221,7 @@ func descendants(t testing.TB, pid int) []int {
 // A tab in the background, whose timers the browser lets run once a minute,
 // stays connected and is given events at once.
 func TestClientInBackground(t *testing.T) {
-	s := serve(t, "--ping", "2s")
+	s := serve(t, "--ping", "4s") // a heartbeat may be late by two seconds
 	f := newFront(t, s.url)
 	ctx, cancel := launch(t, chromedp.Flag("enable-features", "IntensiveWakeUpThrottling:grace_period_seconds/2"))
 	t.Cleanup(cancel)
