@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/duplexhq/duplex/internal/h2"
@@ -75,6 +76,10 @@ func New(config *Config) (server *Server, err error) {
 			return nil, err
 		}
 		s.addresses = append(s.addresses, address)
+	}
+	secure := func(a listenAddress) bool { return a.secure }
+	if s.certificates != nil && len(c.Listeners) == 0 && !slices.ContainsFunc(s.addresses, secure) {
+		return nil, errors.New("there is a certificate, and no address to listen on that is not http://")
 	}
 	if s.log, err = openLog(c, rules); err != nil {
 		return nil, err

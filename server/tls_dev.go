@@ -131,6 +131,7 @@ func makeAuthority(dir string, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	_ = os.Remove(dir) // one that was made for it, and is empty; no other is removed
 	if err := os.Rename(unnamed, dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

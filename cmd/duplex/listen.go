@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,6 +34,30 @@ func (c *serveCommand) devDir() string {
 		return defaultDevDir()
 	}
 	return c.TLSDevDir
+}
+
+// addresses are those of a network, or a single one.
+type addresses netip.Prefix
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *addresses) UnmarshalText(text []byte) error {
+	prefix, err := netip.ParsePrefix(string(text))
+	if single, noPrefix := netip.ParseAddr(string(text)); noPrefix == nil {
+		prefix, err = single.Prefix(single.BitLen())
+	}
+	if err != nil {
+		return fmt.Errorf("want an address or a network, as 10.0.0.1 or 10.0.0.0/8, not %q", text)
+	}
+	*a = addresses(prefix)
+	return nil
+}
+
+func (c *serveCommand) trustProxy() []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, a := range c.TrustProxy {
+		prefixes = append(prefixes, netip.Prefix(a))
+	}
+	return prefixes
 }
 
 // acme is nil unless certificates are to be got.

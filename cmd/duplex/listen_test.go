@@ -28,8 +28,11 @@ func TestServeRefusesTLS(t *testing.T) {
 		"--listen https://127.0.0.1:0":                       "there is no certificate",
 		"--listen ftp://127.0.0.1:0":                         "want HOST:PORT",
 		"--listen 127.0.0.1":                                 "want HOST:PORT",
-		"--trust-proxy 127.0.0.1":                            "--trust-proxy",
-		"--max-streams 0":                                    "--max-streams: must be more than 0",
+		"--listen http://127.0.0.1:0 --tls-dev --tls-dev-dir " + t.TempDir(): "not http://",
+		"--trust-proxy localhost":       "--trust-proxy: want an address or a network",
+		"--allow-host http://a.example": "want a name",
+		"--retain-events=-1":            "--retain-events: must not be less than 0",
+		"--max-streams 0":               "--max-streams: must be more than 0",
 	} {
 		if _, notes := duplex(t, exitUsage, "", append([]string{"serve", "--memory"}, strings.Fields(args)...)...); !strings.Contains(notes, want) {
 			t.Errorf("%s: %q, want %q", args, notes, want)

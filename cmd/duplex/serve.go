@@ -73,11 +73,24 @@ func (c *serveCommand) Validate() error {
 			return fmt.Errorf("--%s: must be more than 0", name)
 		}
 	}
-	if c.MaxLagTime < 0 {
-		return errors.New("--max-lag-time: must not be less than 0")
+	for name, value := range map[string]int64{
+		"retain-events":   int64(c.RetainEvents),
+		"retain-age":      int64(c.RetainAge),
+		"presence-grace":  int64(c.PresenceGrace),
+		"max-lag-time":    int64(c.MaxLagTime),
+		"max-connections": int64(c.MaxConnections),
+		"max-topics":      int64(c.MaxTopics),
+		"max-keys":        int64(c.MaxKeys),
+		"max-members":     int64(c.MaxMembers),
+	} {
+		if value < 0 {
+			return fmt.Errorf("--%s: must not be less than 0", name)
+		}
 	}
-	if c.PresenceGrace < 0 {
-		return errors.New("--presence-grace: must not be less than 0")
+	for _, host := range c.AllowHost {
+		if host == "" || strings.Contains(host, "/") {
+			return fmt.Errorf("--allow-host %q: want a name, as events.example.com", host)
+		}
 	}
 	if _, err := c.presence(); err != nil {
 		return err
@@ -149,7 +162,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		H2C:               c.H2C,
 		NoHTTP2WebSocket:  c.NoHTTP2WS,
 		HTTP3:             c.HTTP3,
-		TrustProxy:        c.TrustProxy,
+		TrustProxy:        c.trustProxy(),
 		AllowOrigins:      c.AllowOrigin,
 		AllowHosts:        c.AllowHost,
 		MaxEventBytes:     int64(c.MaxEventBytes),

@@ -2,19 +2,18 @@ package main
 
 import (
 	"log/slog"
-	"net/netip"
 	"time"
 )
 
 // The flags of duplex serve, in the groups that its help shows.
 type (
 	listenFlags struct {
-		Listen     []string       `placeholder:"HOST:PORT" help:"Address to listen on (default 127.0.0.1:8080, which only this machine reaches); repeatable. :80 is every address of the machine. Port 0 is a free one. With a certificate it serves TLS, but http://HOST:PORT does not."`
-		AllowHost  []string       `placeholder:"HOST" help:"Name under which a server on a loopback address is asked for, by a proxy or by /etc/hosts, besides localhost; repeatable."`
-		H2C        bool           `name:"h2c" env:"DUPLEX_H2C" help:"Serve HTTP/2 without TLS, too, to clients that begin with it, such as a proxy. Browsers do not."`
-		HTTP3      bool           `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3 with WebTransport, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
-		NoHTTP2WS  bool           `name:"no-http2-websocket" env:"DUPLEX_NO_HTTP2_WEBSOCKET" help:"Offer no WebSocket over HTTP/2: browsers then open each on a connection of its own, over HTTP/1.1."`
-		TrustProxy []netip.Prefix `placeholder:"CIDR" help:"Addresses of proxies that begin each connection with a PROXY protocol header (version 1 or 2); repeatable."`
+		Listen     []string    `placeholder:"HOST:PORT" help:"Address to listen on (default 127.0.0.1:8080, which only this machine reaches); repeatable. :80 is every address of the machine. Port 0 is a free one. With a certificate it serves TLS, but http://HOST:PORT does not."`
+		AllowHost  []string    `placeholder:"HOST" help:"Name under which a server on a loopback address is asked for, by a proxy or by /etc/hosts, besides localhost; repeatable."`
+		H2C        bool        `name:"h2c" env:"DUPLEX_H2C" help:"Serve HTTP/2 without TLS, too, to clients that begin with it, such as a proxy. Browsers do not."`
+		HTTP3      bool        `name:"http3" env:"DUPLEX_HTTP3" help:"Serve HTTP/3 with WebTransport, too, on the UDP port with the number of the TCP port, and tell browsers of it. Needs TLS. It costs more memory and time than the others."`
+		NoHTTP2WS  bool        `name:"no-http2-websocket" env:"DUPLEX_NO_HTTP2_WEBSOCKET" help:"Offer no WebSocket over HTTP/2: browsers then open each on a connection of its own, over HTTP/1.1."`
+		TrustProxy []addresses `placeholder:"CIDR" help:"Addresses of proxies that begin each connection with a PROXY protocol header (version 1 or 2), as 10.0.0.0/8 or 10.0.0.1; repeatable."`
 	}
 
 	certificateFlags struct {
