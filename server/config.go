@@ -96,6 +96,7 @@ type Config struct {
 	MaxSubscriptions int           // of one request or connection
 	MaxConnections   int           // of the server. If zero, no limit
 	MaxStreams       int           // requests at once of one connection of HTTP/2 or HTTP/3
+	MaxGlitches      int           // frames of one HTTP/2 connection that bring nothing; a fifth of it is forgiven each second
 	MaxWait          time.Duration // that a long-poll is held
 	Ping             time.Duration // interval of $ping
 	WriteTimeout     time.Duration // of a write that does not move
@@ -147,6 +148,7 @@ func (c *Config) withDefaults() Config {
 	}
 	d.MaxHeaderBytes = cmp.Or(d.MaxHeaderBytes, defaultMaxHeaderBytes)
 	d.MaxStreams = cmp.Or(d.MaxStreams, defaultMaxStreams)
+	d.MaxGlitches = cmp.Or(d.MaxGlitches, defaultMaxGlitches)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, defaultDrainTimeout)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	return d

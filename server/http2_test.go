@@ -463,6 +463,30 @@ func TestFloodOfResets(t *testing.T) {
 	})
 }
 
+// How many frames may bring nothing can be said; some are forgiven each second.
+func TestMaxGlitches(t *testing.T) {
+	withFrames(t, Config{MaxGlitches: 10}, func(t *testing.T, s *Server, network *testnet.Network) {
+		p := connectFrames(t, network)
+		ping := func(n int) {
+			for range n {
+				p.write(p.framer.WritePing(false, [8]byte{}))
+			}
+			synctest.Wait()
+		}
+		for range 3 {
+			ping(8)
+			time.Sleep(4 * time.Second)
+		}
+		if p.hasEnded() {
+			t.Fatal("the connection has ended within the limit")
+		}
+		ping(11)
+		if got := p.goAway(); got != "ENHANCE_YOUR_CALM" {
+			t.Errorf("GOAWAY: %s", got)
+		}
+	})
+}
+
 // Floods of other frames do not fill the memory.
 func TestFloodOfFrames(t *testing.T) {
 	for name, flood := range map[string]func(p *framePeer) error{

@@ -17,6 +17,9 @@ import (
 const (
 	// defaultMaxStreams is what a browser opens at most, and some.
 	defaultMaxStreams = 250
+	// defaultMaxGlitches is several times what all streams of a connection are
+	// when they are reset at once.
+	defaultMaxGlitches = 1000
 
 	// An HTTP/2 stream takes so many bytes of a body that nobody has read yet,
 	// and a connection those of several, so that a request which is slow to be
@@ -195,16 +198,18 @@ func (c *Config) protocols(certified bool) *http.Protocols {
 // http2 bounds what one HTTP/2 connection may cost.
 func (c *Config) http2(errorLog *log.Logger) *h2.Options {
 	return &h2.Options{
-		MaxStreams:       c.MaxStreams,
-		MaxHeaderBytes:   c.MaxHeaderBytes + headerOverhead,
-		StreamWindow:     streamWindow,
-		ConnectionWindow: connectionWindow,
-		GreetTimeout:     readHeaderTimeout,
-		IdleTimeout:      idleTimeout,
-		Ping:             cmp.Or(c.Ping, topic.DefaultPing),
-		PingTimeout:      pingAnswer,
-		WriteTimeout:     c.WriteTimeout,
-		NoWebSockets:     c.NoHTTP2WebSocket,
-		ErrorLog:         errorLog,
+		MaxStreams:        c.MaxStreams,
+		MaxGlitches:       c.MaxGlitches,
+		GlitchesPerSecond: max(1, c.MaxGlitches/5),
+		MaxHeaderBytes:    c.MaxHeaderBytes + headerOverhead,
+		StreamWindow:      streamWindow,
+		ConnectionWindow:  connectionWindow,
+		GreetTimeout:      readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		Ping:              cmp.Or(c.Ping, topic.DefaultPing),
+		PingTimeout:       pingAnswer,
+		WriteTimeout:      c.WriteTimeout,
+		NoWebSockets:      c.NoHTTP2WebSocket,
+		ErrorLog:          errorLog,
 	}
 }

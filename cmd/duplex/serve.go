@@ -66,6 +66,7 @@ func (c *serveCommand) Validate() error {
 		"send-buffer":        int64(c.SendBuffer),
 		"max-subscriptions":  int64(c.MaxSubscriptions),
 		"max-streams":        int64(c.MaxStreams),
+		"max-glitches":       int64(c.MaxGlitches),
 		"idempotency-window": int64(c.IdempotencyWindow),
 		"drain-timeout":      int64(c.DrainTimeout),
 	} {
@@ -172,6 +173,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		MaxSubscriptions:  c.MaxSubscriptions,
 		MaxConnections:    c.MaxConnections,
 		MaxStreams:        c.MaxStreams,
+		MaxGlitches:       c.MaxGlitches,
 		MaxWait:           c.MaxWait,
 		Ping:              c.Ping,
 		WriteTimeout:      c.WriteTimeout,

@@ -75,6 +75,7 @@ type (
 		MaxSubscriptions  int           `default:"1000" placeholder:"N" help:"Topics and patterns of one connection or request (default 1000)."`
 		MaxConnections    int           `default:"0" placeholder:"N" help:"Connections of the server (default 0: no limit)."`
 		MaxStreams        int           `default:"250" placeholder:"N" help:"Requests at once on one connection of HTTP/2 or HTTP/3 (default 250)."`
+		MaxGlitches       int           `default:"1000" placeholder:"N" help:"Resets, pings and other frames that bring nothing, of one connection of HTTP/2; a fifth of that is forgiven each second. More for a proxy that has the requests of many clients on one (default 1000)."`
 		MaxTopics         int           `default:"1000000" placeholder:"N" help:"Topics (default 1000000; 0 is no limit)."`
 		MaxKeys           int           `default:"1000000" placeholder:"N" help:"Idempotency keys remembered (default 1000000; 0 is no limit)."`
 		IdempotencyWindow time.Duration `default:"2m" placeholder:"TIME" help:"How long a key is remembered (default 2m)."`
