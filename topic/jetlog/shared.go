@@ -106,9 +106,6 @@ func openShared(o *Options) (l *Log, err error) {
 	if _, err := c.reads.ChanSubscribe(subjects+newSubject, l.remote.fresh); err != nil {
 		return nil, err
 	}
-	if _, err := c.reads.Subscribe(subjects+turnSubject, l.remote.yield); err != nil {
-		return nil, err
-	}
 	s.patience, s.asks = answerPatience, answerAsks
 	for begun, at := time.Now(), x.message; ; {
 		err = x.readAll(context.Background(), s, o.Progress)
@@ -129,6 +126,10 @@ func openShared(o *Options) (l *Log, err error) {
 		time.Sleep(reconnectWait)
 	}
 	l.epochs = x.shared.epochs
+	// Not before: the index was made without its lock, which this takes.
+	if _, err := c.reads.Subscribe(subjects+turnSubject, l.remote.yield); err != nil {
+		return nil, err
+	}
 	if err := l.warm(ctx); err != nil {
 		o.Logger.Warn("the newest events cannot be read in advance", "error", err)
 	}
