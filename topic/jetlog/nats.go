@@ -55,7 +55,7 @@ const (
 
 	sharedStoreVersion = 1
 
-	// The subjects of a shared stream, after "duplex." and its name.
+	// The subjects of a shared stream, after those of NATS.subjects.
 	logSubject  = ".log"  // its messages
 	newSubject  = ".new"  // where the server republishes them
 	turnSubject = ".turn" // where nodes ask others to give way
@@ -82,6 +82,9 @@ func (n *NATS) withDefaults() (NATS, error) {
 	}
 	return d, nil
 }
+
+// subjects is what the subjects of the stream begin with.
+func (n *NATS) subjects() string { return "duplex." + n.Stream }
 
 // connect opens the two connections of a stream.
 func (n *NATS) connect(logger *slog.Logger, way *line) (c connections, err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -33,54 +32,14 @@ func openShared(o *Options) (l *Log, err error) {
 			c.close()
 		}
 	}()
-	subjects := "duplex." + n.Stream
+	subjects := n.subjects()
 	node := rand.Uint64()
 	if err := tellNodes(c, subjects+nodeSubject, node, o.shared()); err != nil {
 		return nil, err
 	}
-	var s *stream
-	var why error // the newest that says more than that time is over
-	for told := false; ; {
-		asking, cancel := context.WithTimeout(ctx, askPatience)
-		s, err = openStream(asking, c, jetstream.StreamConfig{
-			Name:        n.Stream,
-			Subjects:    []string{subjects + logSubject},
-			RePublish:   &jetstream.RePublish{Source: subjects + logSubject, Destination: subjects + newSubject},
-			Storage:     jetstream.FileStorage,
-			Retention:   jetstream.LimitsPolicy,
-			Replicas:    n.Replicas,
-			AllowDirect: true,
-			Metadata: map[string]string{
-				metaVersion: strconv.Itoa(sharedStoreVersion),
-				metaEpochs:  formatEpochs([]epoch{{keep.NewEpoch(), 1}}),
-				metaOptions: o.shared(),
-			},
-		})
-		cancel()
-		if err == nil {
-			break
-		}
-		if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == errCodeNoCluster {
-			return nil, fmt.Errorf("jetlog: %w", err)
-		}
-		if errors.Is(err, nats.ErrNoResponders) {
-			err = fmt.Errorf("%w: there is no JetStream, or it is not ready", err)
-		}
-		if why == nil || !errors.Is(err, context.DeadlineExceeded) {
-			why = err
-		}
-		if !told {
-			told = true
-			o.Logger.Warn("waiting for NATS", "error", why)
-		}
-		// It may be that the cluster has just begun, that another node makes the
-		// stream, or that this server is cut off from the others.
-		c.move()
-		select {
-		case <-time.After(reconnectWait):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, why)
-		}
+	s, err := openSharedStream(ctx, c, &n, o)
+	if err != nil {
+		return nil, err
 	}
 	meta := s.config().Metadata
 	if v := meta[metaVersion]; v != strconv.Itoa(sharedStoreVersion) {
@@ -107,23 +66,8 @@ func openShared(o *Options) (l *Log, err error) {
 		return nil, err
 	}
 	s.patience, s.asks = answerPatience, answerAsks
-	for begun, at := time.Now(), x.message; ; {
-		err = x.readAll(context.Background(), s, o.Progress)
-		if err == nil {
-			break
-		}
-		if errors.Is(err, errDiverged) || errors.Is(err, errMessage) {
-			return nil, fmt.Errorf("jetlog: %w", err)
-		}
-		// The server that was asked is gone, or does not have everything yet.
-		if x.message > at {
-			begun, at = time.Now(), x.message
-		}
-		if time.Since(begun) > connectPatience {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		c.move()
-		time.Sleep(reconnectWait)
+	if err = x.readShared(c, s, o.Progress); err != nil {
+		return nil, err
 	}
 	l.epochs = x.shared.epochs
 	// Not before: the index was made without its lock, which this takes.
@@ -149,7 +93,79 @@ func openShared(o *Options) (l *Log, err error) {
 	return l, nil
 }
 
-// readAll makes the index of the messages of a shared stream.
+// openSharedStream opens the stream, or makes it, as soon as that can be done
+// before the context is done.
+func openSharedStream(ctx context.Context, c connections, n *NATS, o *Options) (*stream, error) {
+	subjects := n.subjects()
+	var why error // the newest that says more than that time is over
+	for told := false; ; {
+		asking, cancel := context.WithTimeout(ctx, askPatience)
+		s, err := openStream(asking, c, jetstream.StreamConfig{
+			Name:        n.Stream,
+			Subjects:    []string{subjects + logSubject},
+			RePublish:   &jetstream.RePublish{Source: subjects + logSubject, Destination: subjects + newSubject},
+			Storage:     jetstream.FileStorage,
+			Retention:   jetstream.LimitsPolicy,
+			Replicas:    n.Replicas,
+			AllowDirect: true,
+			Metadata: map[string]string{
+				metaVersion: strconv.Itoa(sharedStoreVersion),
+				metaEpochs:  formatEpochs([]epoch{{keep.NewEpoch(), 1}}),
+				metaOptions: o.shared(),
+			},
+		})
+		cancel()
+		if err == nil {
+			return s, nil
+		}
+		if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == errCodeNoCluster {
+			return nil, fmt.Errorf("jetlog: %w", err)
+		}
+		if errors.Is(err, nats.ErrNoResponders) {
+			err = fmt.Errorf("%w: there is no JetStream, or it is not ready", err)
+		}
+		if why == nil || !errors.Is(err, context.DeadlineExceeded) {
+			why = err
+		}
+		if !told {
+			told = true
+			o.Logger.Warn("waiting for NATS", "error", why)
+		}
+		// It may be that the cluster has just begun, that another node makes the
+		// stream, or that this server is cut off from the others.
+		c.move()
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, why)
+		}
+	}
+}
+
+// readShared makes the index of the messages of a shared stream, whichever of its
+// servers has them. It gives up when that brings nothing for connectPatience.
+func (x *index) readShared(c connections, s *stream, progress func(read, of uint64)) error {
+	for begun, at := time.Now(), x.message; ; {
+		err := x.readAll(context.Background(), s, progress)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, errDiverged) || errors.Is(err, errMessage) {
+			return fmt.Errorf("jetlog: %w", err)
+		}
+		// The server that was asked is gone, or does not have everything yet.
+		if x.message > at {
+			begun, at = time.Now(), x.message
+		}
+		if time.Since(begun) > connectPatience {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		c.move()
+		time.Sleep(reconnectWait)
+	}
+}
+
+// readAll is one attempt of readShared.
 func (x *index) readAll(ctx context.Context, s store, progress func(read, of uint64)) error {
 	state, err := s.state(ctx)
 	if err != nil {
@@ -169,83 +185,4 @@ func (x *index) readAll(ctx context.Context, s store, progress func(read, of uin
 	})
 	progress(of, of)
 	return err
-}
-
-const (
-	// tickEvery is how often a log that nobody appends to looks for what is
-	// over age.
-	tickEvery = time.Second
-	// purgeEvery is how often a node removes from the stream what no longer is
-	// needed, and purgeAfter how many times later: so long may another node be
-	// without the stream and still go on.
-	purgeEvery = time.Minute
-	purgeAfter = 10
-)
-
-// sweepShared has what is over age removed, from the log and then from the
-// stream. Ends when closing is closed. Joined by Close.
-func (l *Log) sweepShared() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ticks, purges := time.NewTicker(tickEvery), time.NewTicker(purgeEvery)
-	defer ticks.Stop()
-	defer purges.Stop()
-	var before []uint64
-	for {
-		select {
-		case <-l.closing:
-			return
-		case <-ticks.C:
-			l.mu.RLock()
-			overdue := l.index.overdue(time.Now().UnixNano())
-			l.mu.RUnlock()
-			if overdue {
-				if err := l.tick(ctx); err != nil {
-					l.opts.Logger.Debug("log cannot remove what is over age yet", "error", err)
-				}
-			}
-		case <-purges.C:
-			before = append(before, l.needed())
-			if len(before) > purgeAfter {
-				if err := l.purgeShared(ctx, before[0]); err != nil {
-					l.opts.Logger.Warn("log cannot remove what is over age", "error", err)
-				}
-				before = before[1:]
-			}
-		}
-	}
-}
-
-// tick appends a message without entries: time goes on.
-func (l *Log) tick(ctx context.Context) error {
-	p := &pending{turn: make(chan turn, 1)}
-	t, err := l.queue.enter(ctx, p)
-	if err != nil {
-		return err
-	}
-	if t == lead {
-		l.lead(p)
-	}
-	return p.err
-}
-
-// needed returns the oldest message that is needed. The newest one always is.
-func (l *Log) needed() uint64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	oldest, _ := l.index.oldestMessages()
-	return min(oldest, l.index.message)
-}
-
-func (l *Log) purgeShared(ctx context.Context, before uint64) error {
-	if before <= 1 || before == math.MaxUint64 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
-	defer cancel()
-	state, err := l.store.state(ctx)
-	if err != nil || before <= state.first {
-		return err
-	}
-	return l.store.purge(ctx, before)
 }
