@@ -162,18 +162,11 @@ func (c *EventConn) Ping(ctx context.Context) (time.Duration, error) {
 	payload, pong := d.pings.add()
 	err := c.writeControl(wire.Ping, payload)
 	c.mu.Unlock()
-	if err == nil {
-		select {
-		case latency := <-pong:
-			return latency, nil
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-d.done:
-			err = c.ended()
-		}
+	if err != nil {
+		d.pings.forget(pong)
+		return 0, err
 	}
-	d.pings.forget(pong)
-	return 0, err
+	return d.pings.wait(ctx, pong, d.done, c.ended)
 }
 
 // Latency gives the round trip of the last ping that was answered, or 0.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"os"
-	"sync"
-	"time"
 )
 
 // NetConn gives c the form of a net.Conn: a stream of bytes in which the borders of messages are
@@ -19,8 +16,7 @@ func NetConn(ctx context.Context, c *Conn, messageType MessageType) net.Conn {
 	return &netConn{
 		Conn:        c,
 		messageType: messageType,
-		read:        deadline{base: ctx},
-		write:       deadline{base: ctx},
+		deadlines:   newDeadlines(ctx),
 	}
 }
 
@@ -28,11 +24,11 @@ type netConn struct {
 	*Conn
 	messageType MessageType
 	message     uint64 // being read, or 0; guarded by Conn.reading
-	read, write deadline
+	deadlines
 }
 
 func (n *netConn) Read(p []byte) (int, error) {
-	ctx, done, err := n.read.begin()
+	ctx, done, err := n.readBy.begin()
 	if err != nil {
 		return 0, err
 	}
@@ -70,7 +66,7 @@ func streamEnd(err error) error {
 }
 
 func (n *netConn) Write(p []byte) (int, error) {
-	ctx, done, err := n.write.begin()
+	ctx, done, err := n.writeBy.begin()
 	if err != nil {
 		return 0, err
 	}
@@ -82,83 +78,3 @@ func (n *netConn) Write(p []byte) (int, error) {
 }
 
 func (n *netConn) Close() error { return n.Conn.Close(CloseNormal, "") }
-
-func (n *netConn) SetDeadline(t time.Time) error {
-	n.read.set(t)
-	n.write.set(t)
-	return nil
-}
-
-func (n *netConn) SetReadDeadline(t time.Time) error {
-	n.read.set(t)
-	return nil
-}
-
-func (n *netConn) SetWriteDeadline(t time.Time) error {
-	n.write.set(t)
-	return nil
-}
-
-// deadline is one of net.Conn, for operations that take a context. It holds for those under way
-// too.
-type deadline struct {
-	base context.Context // of the stream
-
-	mu     sync.Mutex // guards what follows
-	passed bool
-	timer  *time.Timer
-	under  map[*context.CancelCauseFunc]struct{} // operations under way
-}
-
-func (d *deadline) set(t time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.passed = false
-	if t.IsZero() {
-		return
-	}
-	if wait := time.Until(t); wait > 0 {
-		var timer *time.Timer
-		timer = time.AfterFunc(wait, func() {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if d.timer == timer { // else it was set anew
-				d.pass()
-			}
-		})
-		d.timer = timer
-		return
-	}
-	d.pass()
-}
-
-func (d *deadline) pass() {
-	d.passed = true
-	for cancel := range d.under {
-		(*cancel)(os.ErrDeadlineExceeded)
-	}
-}
-
-// begin gives the context of an operation, and a function for its end.
-func (d *deadline) begin() (context.Context, func(), error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.passed {
-		return nil, nil, os.ErrDeadlineExceeded
-	}
-	ctx, cancel := context.WithCancelCause(d.base)
-	if d.under == nil {
-		d.under = map[*context.CancelCauseFunc]struct{}{}
-	}
-	d.under[&cancel] = struct{}{}
-	return ctx, func() {
-		d.mu.Lock()
-		delete(d.under, &cancel)
-		d.mu.Unlock()
-		cancel(nil)
-	}, nil
-}

@@ -24,18 +24,11 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	payload, pong := c.pings.add()
 	err := c.writeFrame(ctx, wire.Ping, true, payload)
 	c.endFrame()
-	if err == nil {
-		select {
-		case latency := <-pong:
-			return latency, nil
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-c.done:
-			err = c.over()
-		}
+	if err != nil {
+		c.pings.forget(pong)
+		return 0, err
 	}
-	c.pings.forget(pong)
-	return 0, err
+	return c.pings.wait(ctx, pong, c.done, c.over)
 }
 
 // WritePing sends a ping with a payload of at most 125 bytes, and does not wait for its pong, which
@@ -136,6 +129,20 @@ func (p *pings) answered(payload []byte) {
 		w.pong <- latency
 	}
 	p.waiting = slices.Delete(p.waiting, 0, i+1)
+}
+
+// wait waits for the pong of a ping that was sent. When done is closed, the
+// connection is over, and why says why.
+func (p *pings) wait(ctx context.Context, pong chan time.Duration, done <-chan struct{}, why func() error) (time.Duration, error) {
+	defer p.forget(pong) // if it has come, it is already
+	select {
+	case latency := <-pong:
+		return latency, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	case <-done:
+		return 0, why()
+	}
 }
 
 func (p *pings) forget(pong chan time.Duration) {

@@ -31,7 +31,7 @@ type stream struct {
 	halves        halves
 	local, remote net.Addr
 
-	readBy, writeBy deadline
+	deadlines
 
 	// The reads of halves cannot be called off and repeated, so they are made by a goroutine,
 	// which outlives a Read whose deadline has passed.
@@ -49,12 +49,11 @@ type stream struct {
 
 func newStream(h halves, local, remote net.Addr) *stream {
 	return &stream{
-		halves:  h,
-		local:   local,
-		remote:  remote,
-		readBy:  deadline{base: context.Background()},
-		writeBy: deadline{base: context.Background()},
-		fetched: make(chan struct{}, 1),
+		halves:    h,
+		local:     local,
+		remote:    remote,
+		deadlines: newDeadlines(context.Background()),
+		fetched:   make(chan struct{}, 1),
 	}
 }
 
@@ -176,19 +175,3 @@ func (s *stream) CloseWrite() error { return s.halves.CloseWrite() }
 
 func (s *stream) LocalAddr() net.Addr  { return s.local }
 func (s *stream) RemoteAddr() net.Addr { return s.remote }
-
-func (s *stream) SetDeadline(t time.Time) error {
-	s.readBy.set(t)
-	s.writeBy.set(t)
-	return nil
-}
-
-func (s *stream) SetReadDeadline(t time.Time) error {
-	s.readBy.set(t)
-	return nil
-}
-
-func (s *stream) SetWriteDeadline(t time.Time) error {
-	s.writeBy.set(t)
-	return nil
-}
