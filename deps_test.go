@@ -61,7 +61,7 @@ var alone = map[string][]string{
 	"sse":                 {},
 	"internal/jsonscan":   {},
 	"internal/poller":     {"golang.org/x/sys"},
-	"internal/testnet":    {},
+	"internal/testnet":    {"golang.org/x/sys"},
 	"internal/load":       {"golang.org/x/sys", "golang.org/x/net/http2"},
 }
 

@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/duplexhq/duplex/internal/testnet"
 	"github.com/duplexhq/duplex/websocket"
 )
 
@@ -442,7 +441,7 @@ func TestUnreachableStreamIsCut(t *testing.T) {
 				p.ask("GET /topics/a?as=stream")
 				wantLine(t, bufio.NewReader(p.answer().Body), "$ping")
 			}
-			unplug(t, deadConn.Conn.(*net.TCPConn))
+			testnet.Unplug(t, deadConn.Conn.(*net.TCPConn))
 			s.wantConnections(t, 1)
 			if !secure {
 				well.ask("GET /healthz") // it is there, and its stream goes on
@@ -451,21 +450,5 @@ func TestUnreachableStreamIsCut(t *testing.T) {
 				t.Error("the other one was cut")
 			}
 		})
-	}
-}
-
-// unplug lets nothing reach the socket any more, as if its cable were cut.
-func unplug(t *testing.T, conn *net.TCPConn) {
-	t.Helper()
-	takesNothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var failure error
-	if err := raw.Control(func(fd uintptr) {
-		failure = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &takesNothing})
-	}); err != nil || failure != nil {
-		t.Fatal(err, failure)
 	}
 }

@@ -9,48 +9,14 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
-
-// tunnel is a proxy's part after it has agreed.
-func tunnel(client net.Conn, r io.Reader, target string) {
-	server, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	go func() {
-		io.Copy(client, server)
-		client.Close()
-	}()
-	io.Copy(server, r)
-	server.Close()
-}
-
-func listen(t *testing.T, handle func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				handle(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
 
 func TestHTTPProxy(t *testing.T) {
 	t.Parallel()
 	target := serve(t, nil, echo)
-	proxy := listen(t, func(conn net.Conn) {
+	proxy := testnet.Serve(t, func(conn net.Conn) {
 		r := bufio.NewReader(conn)
 		request, err := http.ReadRequest(r)
 		if err != nil {
@@ -62,7 +28,7 @@ func TestHTTPProxy(t *testing.T) {
 			return
 		}
 		io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n")
-		tunnel(conn, r, request.Host)
+		testnet.Tunnel(conn, r, request.Host)
 	})
 	through := func(u string) *DialOptions {
 		parsed, err := url.Parse(u)
@@ -80,7 +46,7 @@ func TestHTTPProxy(t *testing.T) {
 	if _, _, err := Dial(t.Context(), target, through("gopher://"+proxy)); err == nil {
 		t.Error("an unknown proxy is used")
 	}
-	eager := listen(t, func(conn net.Conn) {
+	eager := testnet.Serve(t, func(conn net.Conn) {
 		http.ReadRequest(bufio.NewReader(conn))
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 Switching Protocols\r\n")
 	})
@@ -158,12 +124,12 @@ func TestSOCKSProxy(t *testing.T) {
 		{"not SOCKS", "", "", "", target, "", "HTTP/1.1 400 Bad Request\r\n\r\n"},
 	} {
 		asked := make(chan string, 1)
-		proxy := listen(t, func(conn net.Conn) {
+		proxy := testnet.Serve(t, func(conn net.Conn) {
 			got := socks(conn, test.user, test.password)
 			asked <- got
 			io.WriteString(conn, test.reply)
 			if got != "" && test.asked != "" {
-				tunnel(conn, conn, "127.0.0.1:"+port)
+				testnet.Tunnel(conn, conn, "127.0.0.1:"+port)
 			}
 		})
 		parsed, _ := url.Parse("socks5://" + test.proxyUser + proxy)

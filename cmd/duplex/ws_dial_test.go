@@ -21,6 +21,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 func TestWSRedirect(t *testing.T) {
@@ -34,43 +36,6 @@ func TestWSRedirect(t *testing.T) {
 	if !strings.HasPrefix(out, `/there : a=["1"] `) {
 		t.Errorf("printed %q", out)
 	}
-}
-
-// listen serves connections until the test ends.
-func listen(t *testing.T, handle func(net.Conn)) (address string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				handle(conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
-// tunnel joins a client, of which r gives the bytes, and a server.
-func tunnel(client net.Conn, r io.Reader, address string) {
-	server, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	go func() {
-		io.Copy(client, server)
-		client.Close()
-	}()
-	io.Copy(server, r)
-	server.Close()
 }
 
 // The proxies stand before a server whose name only they know.
@@ -89,7 +54,7 @@ func TestWSProxies(t *testing.T) {
 			return
 		}
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		tunnel(conn, r, address)
+		testnet.Tunnel(conn, r, address)
 	}
 	// RFC 1928 and RFC 1929, for one user.
 	socks := func(conn net.Conn) {
@@ -105,9 +70,9 @@ func TestWSProxies(t *testing.T) {
 			}
 			io.WriteString(conn, turn.answer)
 		}
-		tunnel(conn, conn, address)
+		testnet.Tunnel(conn, conn, address)
 	}
-	webAddress, socksAddress := listen(t, web), listen(t, socks)
+	webAddress, socksAddress := testnet.Serve(t, web), testnet.Serve(t, socks)
 	for _, proxy := range []string{"http://me:secret@" + webAddress, "socks5://me:secret@" + socksAddress} {
 		out, notes := duplex(t, exitDone, "", "ws", target, "--proxy", proxy)
 		if !strings.HasPrefix(out, "/path ") {
@@ -267,7 +232,7 @@ func TestWSTLS(t *testing.T) {
 }
 
 func TestWSTimeout(t *testing.T) {
-	silent := listen(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
+	silent := testnet.Serve(t, func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	if _, notes := duplex(t, exitUnreached, "", "ws", silent, "--timeout", "1ms"); !strings.Contains(notes, "no connection in 1ms") {
 		t.Errorf("notes %q", notes)
 	}

@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/duplexhq/duplex/internal/poller"
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 // Who has closed his side may still read: what is written because of that, or
@@ -78,7 +77,7 @@ func TestAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool { all, _ := c.Acknowledged(); return all })
-	unplug(t, client)
+	testnet.Unplug(t, client)
 	if _, err := c.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -95,21 +94,5 @@ func eventually(t *testing.T, is func() bool) {
 		if time.Since(began) > time.Minute {
 			t.Fatal("it never happens")
 		}
-	}
-}
-
-// unplug lets nothing reach the socket any more, as if its cable were cut.
-func unplug(t *testing.T, conn *net.TCPConn) {
-	t.Helper()
-	takesNothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var failure error
-	if err := raw.Control(func(fd uintptr) {
-		failure = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &takesNothing})
-	}); err != nil || failure != nil {
-		t.Fatal(err, failure)
 	}
 }
