@@ -42,10 +42,10 @@ func TestTopic(t *testing.T) {
 		mixes = append(mixes, []load.Transport{via})
 	}
 	for _, mix := range mixes {
-		t.Run(load.JoinTransports(mix), func(t *testing.T) {
+		t.Run(joined(mix), func(t *testing.T) {
 			options := load.TopicOptions{
 				Options:     briefly(address),
-				Topic:       "a/" + load.JoinTransports(mix),
+				Topic:       "a/" + joined(mix),
 				Transports:  mix,
 				Subscribers: 10,
 				Publishers:  3,
@@ -175,7 +175,7 @@ func TestTopicRefusals(t *testing.T) {
 
 func TestParseTransports(t *testing.T) {
 	mix, err := load.ParseTransports("sse+duplex.v1+sse")
-	if err != nil || load.JoinTransports(mix) != "sse+duplex.v1+sse" {
+	if err != nil || joined(mix) != "sse+duplex.v1+sse" {
 		t.Errorf("%v, %v", mix, err)
 	}
 	for _, text := range []string{"", "sse+", "raw", "post", "SSE"} {
@@ -223,4 +223,13 @@ func TestOverHTTP2(t *testing.T) {
 	if err == nil {
 		t.Error("it cannot resume")
 	}
+}
+
+// joined is the reverse of ParseTransports.
+func joined(mix []load.Transport) string {
+	names := make([]string, len(mix))
+	for i, t := range mix {
+		names[i] = t.String()
+	}
+	return strings.Join(names, "+")
 }

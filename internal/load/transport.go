@@ -51,12 +51,3 @@ func ParseTransports(text string) (mix []Transport, err error) {
 	}
 	return mix, nil
 }
-
-// JoinTransports is the reverse of ParseTransports.
-func JoinTransports(mix []Transport) string {
-	names := make([]string, len(mix))
-	for i, t := range mix {
-		names[i] = t.String()
-	}
-	return strings.Join(names, "+")
-}

@@ -24,8 +24,14 @@ type reading struct {
 // more than 10,000 entries or 64 MiB. What is not in memory is read from the
 // disk.
 func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.Limit) (topic.Page, error) {
+	return l.loadPage(ctx, func() (topic.Page, []ref, error) { return l.choose(ctx, interests, limit) })
+}
+
+// loadPage loads the entries of a page, which is chosen again if they are lost
+// meanwhile.
+func (l *Log) loadPage(ctx context.Context, choose func() (topic.Page, []ref, error)) (topic.Page, error) {
 	for {
-		page, refs, err := l.choose(ctx, interests, limit)
+		page, refs, err := choose()
 		if err != nil {
 			return topic.Page{}, err
 		}
@@ -189,21 +195,10 @@ func (x *index) selection(readings []reading) (s keep.Selection[uint32], from ui
 // Newest returns the newest events of the patterns. Its cursor is the end of
 // the log when it was called: what comes meanwhile is not in the page.
 func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (topic.Page, error) {
-	for {
-		page, refs, err := l.selectNewest(ctx, patterns, limit)
-		if err != nil {
-			return topic.Page{}, err
-		}
-		if page.Entries, err = l.load(ctx, refs); err == nil {
-			return page, nil
-		}
-		if err := l.unreadable(ctx, err); err != nil {
-			return topic.Page{}, err
-		}
-	}
+	return l.loadPage(ctx, func() (topic.Page, []ref, error) { return l.chooseNewest(ctx, patterns, limit) })
 }
 
-func (l *Log) selectNewest(ctx context.Context, patterns []topic.Pattern, limit int) (page topic.Page, refs []ref, err error) {
+func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit int) (page topic.Page, refs []ref, err error) {
 	if err := l.rlock(); err != nil {
 		return topic.Page{}, nil, err
 	}

@@ -149,7 +149,6 @@ type Proxy struct {
 	mu      sync.Mutex // guards what follows
 	network *Network
 	conns   map[net.Conn]struct{}
-	dialled []time.Time
 }
 
 // Listen starts a proxy on a loopback address. Close ends it.
@@ -173,7 +172,6 @@ func (p *Proxy) accept() {
 		p.mu.Lock()
 		path := p.network.Path()
 		p.conns[client] = struct{}{}
-		p.dialled = append(p.dialled, time.Now())
 		server := p.server
 		p.mu.Unlock()
 		p.running.Go(func() {
@@ -217,13 +215,6 @@ func (p *Proxy) Cut() {
 		_ = conn.(*net.TCPConn).SetLinger(0) // fails if it is closed already
 		conn.Close()
 	}
-}
-
-// Dialled is when each connection was made.
-func (p *Proxy) Dialled() []time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dialled
 }
 
 // Close ends the proxy and all connections.
