@@ -20,7 +20,7 @@ import (
 // Start and Shutdown are for those who want to do something between.
 type Server struct {
 	config      Config
-	logs        *logQueue
+	logger      *loggerQueue
 	log         topic.Log
 	hub         *topic.Hub
 	presence    *presence.Recorder // nil: nothing is recorded
@@ -50,11 +50,11 @@ type Server struct {
 func New(config *Config) (server *Server, err error) {
 	s := &Server{config: config.withDefaults(), listen: net.Listen, listenPacket: net.ListenPacket, returns: newReturns()}
 	c := &s.config
-	s.logs = newLogQueue(c.Logger.Handler())
-	c.Logger = slog.New(s.logs)
+	s.logger = newLoggerQueue(c.Logger.Handler())
+	c.Logger = slog.New(s.logger)
 	defer func() {
 		if err != nil {
-			s.logs.close()
+			s.logger.close()
 		}
 	}()
 	s.hosts = newHostRule(c.hosts())
@@ -245,6 +245,6 @@ func (s *Server) shutdown(ctx context.Context) error {
 	s.presence.Close()
 	s.hub.Close()
 	err = errors.Join(err, s.log.Close())
-	s.logs.close()
+	s.logger.close()
 	return err
 }

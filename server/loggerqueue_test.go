@@ -26,9 +26,9 @@ func (w *slowWriter) Write(p []byte) (int, error) {
 func TestLogQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &slowWriter{let: make(chan struct{})}
-		q := newLogQueue(slog.NewTextHandler(w, nil))
+		q := newLoggerQueue(slog.NewTextHandler(w, nil))
 		logger := slog.New(q).With("of", "test").WithGroup("g")
-		for range logQueueLines + 101 {
+		for range loggerQueueLines + 101 {
 			logger.Info("line", "a", 1) // blocks nobody
 		}
 		logger.Debug("not asked for")
@@ -46,7 +46,7 @@ func TestLogQueue(t *testing.T) {
 			}
 		}
 		// One line may have been taken by the writer before the queue was full.
-		if n := len(lines) - lost; lost != 1 || n != logQueueLines && n != logQueueLines+1 {
+		if n := len(lines) - lost; lost != 1 || n != loggerQueueLines && n != loggerQueueLines+1 {
 			t.Errorf("%d lines, lost %d times", n, lost)
 		}
 	})
@@ -56,7 +56,7 @@ func TestLogQueue(t *testing.T) {
 func TestLogQueueStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &slowWriter{let: make(chan struct{})}
-		q := newLogQueue(slog.NewTextHandler(w, nil))
+		q := newLoggerQueue(slog.NewTextHandler(w, nil))
 		slog.New(q).Info("line")
 		q.close()
 		close(w.let)

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// logQueueLines bounds what waits for a log that is slow to write.
-const logQueueLines = 4096
+// loggerQueueLines bounds what waits for a logger that is slow to write.
+const loggerQueueLines = 4096
 
-// A logQueue writes lines of the log on a goroutine of its own: many of them
-// come from loops that must not wait, and a log may be a pipe that nobody
+// A loggerQueue has what is logged written by a goroutine of its own: much of it
+// comes from loops that must not wait, and the output may be a pipe that nobody
 // reads. Lines that find no room are counted, and told of.
-type logQueue struct {
+type loggerQueue struct {
 	slog.Handler
-	lines *logLines // of all handlers that were derived from one
+	lines *loggerLines // of all handlers that were derived from one
 }
 
-type logLines struct {
-	queue   chan logLine
+type loggerLines struct {
+	queue   chan loggerLine
 	stopped chan struct{}
 	writer  sync.WaitGroup
 
@@ -27,22 +27,22 @@ type logLines struct {
 	dropped int // guarded by mu
 }
 
-type logLine struct {
+type loggerLine struct {
 	handler slog.Handler
 	record  slog.Record
 }
 
-// newLogQueue starts the goroutine. close must be called.
-func newLogQueue(h slog.Handler) *logQueue {
-	l := &logLines{queue: make(chan logLine, logQueueLines), stopped: make(chan struct{})}
+// newLoggerQueue starts the goroutine. close must be called.
+func newLoggerQueue(h slog.Handler) *loggerQueue {
+	l := &loggerLines{queue: make(chan loggerLine, loggerQueueLines), stopped: make(chan struct{})}
 	l.writer.Go(func() { l.write(h) }) // Ends when stopped is closed. Joined by close.
-	return &logQueue{h, l}
+	return &loggerQueue{h, l}
 }
 
 // Handle never waits.
-func (q *logQueue) Handle(_ context.Context, r slog.Record) error {
+func (q *loggerQueue) Handle(_ context.Context, r slog.Record) error {
 	select {
-	case q.lines.queue <- logLine{q.Handler, r.Clone()}:
+	case q.lines.queue <- loggerLine{q.Handler, r.Clone()}:
 	default:
 		q.lines.mu.Lock()
 		q.lines.dropped++
@@ -51,15 +51,15 @@ func (q *logQueue) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (q *logQueue) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &logQueue{q.Handler.WithAttrs(attrs), q.lines}
+func (q *loggerQueue) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &loggerQueue{q.Handler.WithAttrs(attrs), q.lines}
 }
 
-func (q *logQueue) WithGroup(name string) slog.Handler {
-	return &logQueue{q.Handler.WithGroup(name), q.lines}
+func (q *loggerQueue) WithGroup(name string) slog.Handler {
+	return &loggerQueue{q.Handler.WithGroup(name), q.lines}
 }
 
-func (l *logLines) write(h slog.Handler) {
+func (l *loggerLines) write(h slog.Handler) {
 	for {
 		select {
 		case line := <-l.queue:
@@ -81,20 +81,20 @@ func (l *logLines) write(h slog.Handler) {
 		if dropped > 0 {
 			r := slog.NewRecord(time.Now(), slog.LevelWarn, "the log was too slow", 0)
 			r.AddAttrs(slog.Int("lines lost", dropped))
-			l.put(logLine{h, r})
+			l.put(loggerLine{h, r})
 		}
 	}
 }
 
-func (l *logLines) put(line logLine) {
+func (l *loggerLines) put(line loggerLine) {
 	_ = line.handler.Handle(context.Background(), line.record) // there is nobody to tell
 }
 
 // close writes what is left, but waits no longer than that takes a second.
-func (q *logQueue) close() {
+func (q *loggerQueue) close() {
 	close(q.lines.stopped)
 	written := make(chan struct{})
-	go func() { // ends with the writer, or, if the log is stuck, with the process
+	go func() { // ends with the writer, or, if the output is stuck, with the process
 		q.lines.writer.Wait()
 		close(written)
 	}()
