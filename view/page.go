@@ -259,38 +259,46 @@ func setPageHeader(header http.Header, r *http.Request, rd *reading, p *page) {
 	}
 }
 
+// writePage writes from the bytes that all readers of an event share: so a client
+// that takes nothing of its pages costs little memory.
 func writePage(w http.ResponseWriter, r *http.Request, rd *reading, p *page) {
-	size := 128
-	for _, e := range p.events {
-		size += len(e.Data) + 160
-	}
-	body := append(make([]byte, 0, size), `{"events":[`...)
+	chunks := make([][]byte, 0, 2*len(p.events)+2)
+	chunks = append(chunks, []byte(`{"events":[`))
 	for i, e := range p.events {
 		if i > 0 {
-			body = append(body, ',')
+			chunks = append(chunks, comma)
 		}
 		line := e.Encode(formLines)
-		body = append(body, line[:len(line)-1]...)
+		chunks = append(chunks, line[:len(line)-1])
 	}
-	body = append(body, `],"cursor":"`...)
-	body = p.cursor.AppendTo(body)
-	body = append(body, `","more":`...)
-	body = strconv.AppendBool(body, p.more)
+	end := append(make([]byte, 0, 128), `],"cursor":"`...)
+	end = p.cursor.AppendTo(end)
+	end = append(end, `","more":`...)
+	end = strconv.AppendBool(end, p.more)
 	if p.gap != nil {
-		body = append(body, `,"gap":`...)
-		body = topic.AppendGapJSON(body, *p.gap, p.asked, "")
+		end = append(end, `,"gap":`...)
+		end = topic.AppendGapJSON(end, *p.gap, p.asked, "")
 	}
 	if p.end {
-		body = append(body, `,"end":true`...)
+		end = append(end, `,"end":true`...)
 	}
-	body = append(body, '}')
+	chunks = append(chunks, append(end, '}'))
+	length := 0
+	for _, c := range chunks {
+		length += len(c)
+	}
 
 	header := w.Header()
 	header["Content-Type"] = isJSON
-	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Content-Length", strconv.Itoa(length))
 	setPageHeader(header, r, rd, p)
-	_, _ = w.Write(body) // an error means that the client is gone
+	_ = pieceWriter{func(piece []byte) error { // an error means that the client is gone
+		_, err := w.Write(piece)
+		return err
+	}}.write(chunks...)
 }
+
+var comma = []byte{','}
 
 // hasCursor reports whether the request says where its page begins.
 func (rd *reading) hasCursor() bool { return rd.lastEventID != "" || rd.after != "" }

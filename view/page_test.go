@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -527,5 +528,48 @@ func TestCursorUnavailable(t *testing.T) {
 	}
 	if w := ask(h, "GET", "/topics/a?as=poll&after="+known.String(), ""); w.Code != 200 || parsePage(t, w).Gap != nil {
 		t.Errorf("a known one: %d %s", w.Code, w.Body)
+	}
+}
+
+// pieceRecorder notes the longest write.
+type pieceRecorder struct {
+	httptest.ResponseRecorder
+	longest int
+}
+
+func (p *pieceRecorder) Write(b []byte) (int, error) {
+	p.longest = max(p.longest, len(b))
+	return p.ResponseRecorder.Write(b)
+}
+
+// A page is as long as it says, and never as a whole in the memory of one request.
+func TestLongPage(t *testing.T) {
+	const most = len(piece{})
+	for _, sizes := range [][]int{
+		nil, {1}, {100, 200}, {most}, {2 * most}, {1, 3 * most, 1, 4 * most, 5 * most, 2},
+		{most / 2, most / 2, most / 2, 10}, slices.Repeat([]int{1000}, 200),
+	} {
+		p := page{cursor: topic.Cursor{ID: topic.ID{Epoch: 1, Seq: 9}}}
+		var want []string
+		for i, size := range sizes {
+			draft := topic.Draft{Media: "text/plain", Data: []byte(strings.Repeat("x", size))}
+			p.events = append(p.events, &topic.Entry{Event: topic.NewEvent(topic.ID{Epoch: 1, Seq: uint64(i + 1)}, "a", draft, time.Now())})
+			want = append(want, string(draft.Data))
+		}
+		w := &pieceRecorder{ResponseRecorder: *httptest.NewRecorder()}
+		writePage(w, httptest.NewRequest("GET", "/topics/a", nil), &reading{query: url.Values{}}, &p)
+		if length := w.Header().Get("Content-Length"); length != strconv.Itoa(w.Body.Len()) {
+			t.Errorf("%v: Content-Length: %s, written %d", sizes, length, w.Body.Len())
+		}
+		var got []string
+		for _, e := range parsePage(t, &w.ResponseRecorder).Events {
+			got = append(got, e.Data)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%v: other events", sizes)
+		}
+		if w.longest > most {
+			t.Errorf("%v: %d bytes in one write", sizes, w.longest)
+		}
 	}
 }
