@@ -361,6 +361,7 @@ func TestWebTransportPanics(t *testing.T) {
 				synctest.Wait()
 				fail(t, f)
 				f.wantClose(t, 1011, "internal")
+				synctest.Wait() // the hub counts in its own time
 				if !strings.Contains(log.String(), "panic") || s.Taken() != 0 || s.hub.Stats().Subscribers != 0 {
 					t.Errorf("%s; %d connections, %d subscribers", log.String(), s.Taken(), s.hub.Stats().Subscribers)
 				}
