@@ -71,6 +71,8 @@ func NewEvent(id ID, topic string, d Draft, now time.Time) Event {
 // ("$...") and those that an event stream cannot carry.
 func CheckType(t string) error {
 	switch {
+	case t == "":
+		return nil
 	case strings.HasPrefix(t, "$"):
 		return &TypeError{t, `begins with "$", which only the system's own may`}
 	case strings.ContainsAny(t, "\r\n\x00"):

@@ -27,6 +27,9 @@ func (e *NameError) Error() string { return "topic: name " + quote(e.Name) + " "
 // which have a segment that begins with "$". A name that is wrong in both ways
 // is no name.
 func CheckName(name string) error {
+	if isPlain(name) {
+		return nil
+	}
 	if reason := nameFault(name); reason != "" {
 		return &NameError{Name: name, Reason: reason}
 	}
@@ -37,6 +40,22 @@ func CheckName(name string) error {
 		return &NameError{Name: name, Reason: `has a segment that begins with "$", which only the system's own may`, System: true}
 	}
 	return nil
+}
+
+// isPlain reports whether a name is good because it has nothing but ASCII letters,
+// digits, "-" and "_" in its segments, as most have: each publish asks.
+func isPlain(name string) bool {
+	before := byte('/')
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', 'A' <= c && c <= 'Z', c == '-', c == '_':
+		case c == '/' && before != '/':
+		default:
+			return false
+		}
+		before = c
+	}
+	return before != '/' && len(name) <= MaxNameBytes
 }
 
 // Unescape decodes the part of an escaped URL path that names a topic or a

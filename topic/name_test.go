@@ -6,6 +6,30 @@ import (
 	"testing"
 )
 
+// Whatever is plain is a name, of all texts that are as short as that or as long as a
+// name may be.
+func TestPlain(t *testing.T) {
+	const alphabet = "aZ9-_/.$* \x00\x7f\xc3\xbc"
+	var check func(name string, more int)
+	check = func(name string, more int) {
+		rest := strings.Repeat("x", MaxNameBytes)[len(name):]
+		for _, name := range []string{name, name + rest, name + rest + "x", rest + name} {
+			if isPlain(name) && (nameFault(name) != "" || holdsSystem(name) || strings.Contains(name, "*")) {
+				t.Errorf("%q is plain", name)
+			}
+		}
+		for i := 0; i < len(alphabet) && more > 0; i++ {
+			check(name+alphabet[i:i+1], more-1)
+		}
+	}
+	check("", 3)
+	for _, name := range []string{"a", "orders/eu/42", "A-Z_0/9", strings.Repeat("x/", 127) + "x"} {
+		if !isPlain(name) {
+			t.Errorf("%q is not plain", name)
+		}
+	}
+}
+
 // PROTOCOL.md §2.1: 1-255 bytes of UTF-8, segments split by "/", no
 // empty segment, no control character, no "." or ".." segment, no "*"; a
 // segment that begins with "$" is the system's.
