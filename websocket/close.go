@@ -16,8 +16,8 @@ var errNoClose = errors.New("peer did not answer the close in time")
 // to a read that is waiting, and are dropped if there is none: see [Conn.CloseWrite].
 //
 // The error is nil if the closing handshake was completed, even if the peer began it or Close was
-// called before. A code or reason that may not be sent is an error, and does nothing. Reason may
-// have 123 bytes.
+// called before; a peer that has closed need not take the answer. A code or reason that may not be
+// sent is an error, and does nothing. Reason may have 123 bytes.
 func (c *Conn) Close(code CloseCode, reason string) error {
 	payload, err := wire.AppendClose(nil, code, reason)
 	if err != nil {
@@ -73,6 +73,9 @@ func (c *Conn) sendClose(ctx context.Context, payload []byte, why error) error {
 		return err
 	}
 	defer c.writing.unlock()
+	if lost, ok := c.out.closing.(*lostError); ok {
+		return c.readClose(ctx, lost.cause)
+	}
 	if c.out.closing != nil {
 		return nil
 	}
@@ -86,18 +89,20 @@ func (c *Conn) closedByPeer(payload []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.closeTimeout)
 	defer cancel()
 	code, reason, err := wire.ParseClose(payload)
-	if err == nil {
-		// §5.5.1: the answer "typically echos the status code it received". The reason goes with
-		// it, as browsers show to who has closed what comes back.
-		err = c.sendClose(ctx, payload, &CloseError{Code: code, Reason: reason, Remote: true})
-	}
 	if err != nil {
 		return c.lost(err)
 	}
+	why := &CloseError{Code: code, Reason: reason, Remote: true}
+	// §5.5.1: the answer "typically echos the status code it received". The reason goes with it, as
+	// browsers show to who has closed what comes back.
+	if !c.decide(why, true) || c.sendClose(ctx, payload, why) != nil {
+		return c.end(why)
+	}
+	c.decide(c.out.closing, true)
 	if c.role == wire.Client {
 		c.drain(ctx) // §7.1.1: the server closes TCP first
 	}
-	return c.endWell(c.out.closing)
+	return c.end(c.out.closing)
 }
 
 // fail closes the connection because of what the peer did (§7.1.7).
@@ -110,10 +115,7 @@ func (c *Conn) fail(err error) error {
 	defer cancel()
 	why := &CloseError{Code: fault.Code, Reason: fault.Reason}
 	payload, err := wire.AppendClose(nil, fault.Code, fault.Reason)
-	if err == nil {
-		err = c.sendClose(ctx, payload, why)
-	}
-	if err != nil {
+	if err != nil || !c.decide(why, false) || c.sendClose(ctx, payload, why) != nil {
 		return c.end(why)
 	}
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
@@ -132,14 +134,6 @@ func (c *Conn) drain(ctx context.Context) {
 	until, _ := ctx.Deadline()
 	c.conn.SetReadDeadline(until)
 	io.Copy(io.Discard, c.conn) // any error is as good as the end
-}
-
-// endWell ends the connection after a complete closing handshake.
-func (c *Conn) endWell(err error) error {
-	c.mu.Lock()
-	c.closed = c.err == nil
-	c.mu.Unlock()
-	return c.end(err)
 }
 
 func (c *Conn) closedWell() bool {

@@ -55,9 +55,11 @@ type Conn struct {
 	done       chan struct{}  // closed when the connection is over
 	group      *Group         // or nil
 
-	mu     sync.Mutex // guards what follows
-	err    error      // why it is over
-	closed bool       // by a complete closing handshake
+	mu      sync.Mutex // guards what follows
+	err     error      // why it is over
+	ending  error      // why it will be: by what the peer has sent, whatever else goes wrong
+	closed  bool       // by the close frames of both sides, or that of a peer which takes no answer
+	severed error      // why the network takes nothing more
 }
 
 // newConn starts a connection whose handshake is complete. The bytes in early came with the
@@ -125,8 +127,31 @@ func (c *Conn) end(err error) error {
 	return err
 }
 
-// lost ends the connection because of a failure below or beside the protocol.
-func (c *Conn) lost(cause error) error { return c.end(&lostError{cause}) }
+// decide says how the connection is about to end, because of what the peer has sent. It reports
+// whether the peer can be told.
+func (c *Conn) decide(ending error, closed bool) (reachable bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.ending, c.closed = ending, closed
+	}
+	return c.severed == nil
+}
+
+// lost ends the connection because of a failure below or beside the protocol, unless it was decided
+// before how it ends.
+func (c *Conn) lost(cause error) error {
+	c.mu.Lock()
+	ending := c.ending
+	if c.severed != nil {
+		cause = c.severed
+	}
+	c.mu.Unlock()
+	if ending == nil {
+		ending = &lostError{cause}
+	}
+	return c.end(ending)
+}
 
 // over gives the error that the connection ended with, or nil.
 func (c *Conn) over() error {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	_ "github.com/duplexhq/duplex/websocket/h2"
 	"github.com/duplexhq/duplex/websocket/wire"
@@ -137,7 +138,7 @@ func TestServerClosesOverHTTP2(t *testing.T) {
 // The close frame arrives although the server did not read everything.
 func TestFaultOverHTTP2(t *testing.T) {
 	eachHTTP2(t, echoHandler(nil), func(t *testing.T, url string, transport *http.Transport) {
-		c := dial(t, url, &DialOptions{HTTP2: transport})
+		c := dial(t, url, &DialOptions{HTTP2: transport, Options: Options{CloseTimeout: time.Minute}})
 		go c.Write(t.Context(), Binary, make([]byte, 3<<20))
 		_, _, err := c.Read(t.Context())
 		wantClosed(t, err, CloseTooBig, true)

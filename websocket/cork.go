@@ -55,6 +55,7 @@ func (c *Conn) pourOut() {
 	k := &c.cork
 	for k.kept.Load() && !k.ahead.Load() && c.writing.tryLock() {
 		c.out.bound(c.writeTimeout)
+		c.out.aside = true
 		// An error has ended the connection; whoever reads or writes will be told.
 		c.sendKept(context.Background())
 		c.writing.unlock()

@@ -122,12 +122,11 @@ func negotiatedHTTP2(conn net.Conn) bool {
 // clientHalves are those of a client: what it sends is the request's body, what comes is that of the
 // response.
 type clientHalves struct {
-	request   *requestBody
-	send      *io.PipeWriter
-	refusedAt time.Time // when the transport took no more, or zero
-	response  io.ReadCloser
-	ended     atomic.Bool // the response
-	cancel    context.CancelCauseFunc
+	request  *requestBody
+	send     *io.PipeWriter
+	response io.ReadCloser
+	ended    atomic.Bool // the response
+	cancel   context.CancelCauseFunc
 }
 
 // requestBody tells when the transport is done with it.
@@ -175,21 +174,7 @@ func (h *clientHalves) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write drops what a server does not take that has ended the stream already. Why it has, only what
-// it sent before can tell: so that a close frame is still read, there is no error for a while.
-func (h *clientHalves) Write(p []byte) (int, error) {
-	n, err := h.send.Write(p)
-	if err == nil {
-		return n, nil
-	}
-	if h.refusedAt.IsZero() {
-		h.refusedAt = time.Now()
-	}
-	if time.Since(h.refusedAt) < endTimeout {
-		return len(p), nil
-	}
-	return n, err
-}
+func (h *clientHalves) Write(p []byte) (int, error) { return h.send.Write(p) }
 
 func (h *clientHalves) SetWriteDeadline(time.Time) error { return h.send.CloseWithError(net.ErrClosed) }
 

@@ -77,6 +77,7 @@ func (c *Conn) sendPong() {
 	for c.pong.Load() != nil && c.writing.tryLock() {
 		if payload := c.pong.Swap(nil); payload != nil && c.out.closing == nil {
 			c.out.bound(controlTimeout)
+			c.out.aside = true
 			// An error has ended the connection; whoever reads or writes will be told.
 			c.writeFrame(context.Background(), wire.Pong, true, *payload)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -14,16 +15,17 @@ import (
 
 // output is the writing half of a connection.
 type output struct {
-	closing   error // set once a close frame was sent: nothing may follow it
+	closing   error // set once a close frame was sent, or the network took nothing more: nothing may follow
 	inMessage bool  // a fragment was sent, and not the last
 	deadline  bool  // the net.Conn has a write deadline
 	key       [4]byte
 
 	within time.Duration // bounds what is being written; zero or less is no bound
 	until  time.Time     // when that is over: zero before there was anything to wait for
+	aside  bool          // nobody has asked for it, and maybe who reads writes it
 }
 
-func (o *output) bound(within time.Duration) { o.within, o.until = within, time.Time{} }
+func (o *output) bound(within time.Duration) { o.within, o.until, o.aside = within, time.Time{}, false }
 
 // Write sends a message in one frame. It returns when the network has taken it.
 //
@@ -150,8 +152,10 @@ func (c *Conn) beginFrame(ctx context.Context) error {
 	if err := c.enter(ctx, &c.writing); err != nil {
 		return err
 	}
-	if c.out.closing != nil {
-		err := c.out.closing
+	if err := c.out.closing; err != nil {
+		if lost, ok := err.(*lostError); ok {
+			err = c.readClose(ctx, lost.cause)
+		}
 		c.endFrame()
 		return err
 	}
@@ -287,7 +291,7 @@ func (c *Conn) transmit(ctx context.Context, first []byte, rest ...[]byte) error
 	taken, err := c.in.source.direct.send(first, rest)
 	switch {
 	case err != nil:
-		return c.lost(err)
+		return c.sever(ctx, err)
 	case taken == len(first)+sizeOf(rest):
 		return nil
 	}
@@ -356,11 +360,53 @@ func (c *Conn) wrote(ctx context.Context, stop interruption, err error) error {
 	if stop.lift() {
 		c.out.deadline = true
 		if err != nil {
-			err = context.Cause(ctx)
+			return c.lost(context.Cause(ctx))
 		}
 	}
-	if err != nil {
+	if err == nil {
+		return nil
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return c.lost(err)
 	}
-	return nil
+	return c.sever(ctx, err)
+}
+
+// sever ends what this side sends, as the network takes nothing more. Why, the peer may have said in
+// a close frame that was not read yet: it counts more.
+func (c *Conn) sever(ctx context.Context, cause error) error {
+	lost := &lostError{cause}
+	if c.out.closing == nil {
+		c.out.closing = lost
+	}
+	c.mu.Lock()
+	c.severed = cause
+	decided := c.ending != nil || c.err != nil
+	c.mu.Unlock()
+	switch {
+	case decided:
+		return c.lost(cause)
+	case c.out.aside:
+		return lost // who reads comes to the end
+	}
+	return c.readClose(ctx, cause)
+}
+
+// readClose ends a connection on which nothing can be written any more, after what can be read
+// without much waiting. Messages are dropped, as they are after any end.
+func (c *Conn) readClose(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.closeTimeout)
+	defer cancel()
+	if !c.reading.tryLock() { // somebody reads
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+		}
+		return c.lost(cause)
+	}
+	defer c.reading.unlock()
+	for c.over() == nil && ctx.Err() == nil {
+		c.next(ctx) // its error is in the two questions above
+	}
+	return c.lost(cause)
 }
