@@ -88,7 +88,7 @@ func (p *peer) want(opcode wire.Opcode, fin bool, payload string) {
 	p.t.Helper()
 	h, got, err := p.next()
 	if err != nil || h.Opcode != opcode || h.Fin != fin || got != payload || h.RSV != 0 || h.Masked != (p.role == wire.Server) {
-		p.t.Errorf("peer got %+v %q, %v; want %v %v %q", h, got, err, opcode, fin, payload)
+		p.t.Errorf("peer got %+v %.100q, %v; want %v %v %.100q", h, got, err, opcode, fin, payload)
 	}
 }
 
