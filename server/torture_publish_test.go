@@ -47,14 +47,18 @@ type publisher struct {
 	rng  *rand.Rand
 	keys int
 	link *link // kept alive between requests; nil if there is none
+	ends bool  // a topic, for sure
 }
 
 func (p *publisher) run(steps int) {
 	defer p.hangUp()
-	for range steps {
+	for step := range steps {
 		p.x.witness.room()
 		if p.x.stopping.Load() {
 			return
+		}
+		if p.ends && step == steps/2 {
+			p.end("end/0")
 		}
 		switch p.rng.IntN(12) {
 		case 0, 1, 2, 3:
@@ -68,7 +72,9 @@ func (p *publisher) run(steps int) {
 		case 9, 10:
 			p.messages()
 		case 11:
-			p.end()
+			if name := p.x.topics[p.rng.IntN(len(p.x.topics))]; p.mayEnd(name) {
+				p.end(name)
+			}
 		}
 		pause(p.rng, torturePause)
 	}
@@ -342,11 +348,8 @@ func (p *publisher) pipeline() {
 }
 
 // end ends a topic.
-func (p *publisher) end() {
-	s := &submission{topic: p.x.topics[p.rng.IntN(len(p.x.topics))], end: true, fate: unknown}
-	if !p.mayEnd(s.topic) {
-		return
-	}
+func (p *publisher) end(name string) {
+	s := &submission{topic: name, end: true, fate: unknown}
 	p.x.note("DELETE", s)
 	p.hangUp()
 	l, err := p.x.dial(p.rng, calm)

@@ -299,6 +299,8 @@ func (r *roamer) consume(l *link, q *request) (kept bool) {
 		r.connected(l, q)
 		r.ended()
 		return !resp.Close
+	case resp.StatusCode == http.StatusRequestTimeout && q.method != http.MethodGet && !r.x.patient: // the body came too slowly
+		return false
 	case resp.StatusCode != http.StatusOK:
 		body, _ := io.ReadAll(resp.Body) // it is shown only
 		r.errorf("%q: %s %s", q.bytes, resp.Status, body)

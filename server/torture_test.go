@@ -204,8 +204,8 @@ func (x *torture) run() {
 	goroutines, files := goroutines(), openFiles()
 	x.start()
 	var publishers, subscribers sync.WaitGroup
-	for range torturePublishers {
-		p := &publisher{x: x, rng: x.actor()}
+	for i := range torturePublishers {
+		p := &publisher{x: x, rng: x.actor(), ends: i == 0}
 		publishers.Go(func() { p.run(x.steps) })
 	}
 	slow := &publisher{x: x, rng: x.actor()}
@@ -370,7 +370,7 @@ func (x *torture) warmUp() {
 
 // checkRemains requires that the server has left nothing.
 func (x *torture) checkRemains(before []string, files []string) {
-	const mostTries = 1000 // net/http and the kernel tell of the last ones a little later
+	const mostTries = 6000 // net/http and the kernel tell of the last ones a little later
 	var left []string
 	for range mostTries {
 		left = left[:0]
