@@ -33,7 +33,7 @@ func newClient(t *testing.T, address string, transport *Transport, transports ..
 func TestClientOverWebTransport(t *testing.T) {
 	address, transport := serve(t)
 	c := newClient(t, address, transport, client.WebTransport)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	const all = 30
 	opened, published := make(chan struct{}), make(chan struct{})
