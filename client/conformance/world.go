@@ -42,7 +42,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB, agent *Agent, c *Case) *world {
-	w := &world{t: t, ping: c.Ping, log: memlog.Open(nil), network: &c.Network, addr: "127.0.0.1:0"}
+	w := &world{t: t, ping: c.Ping, log: memlog.Open(nil), network: &c.Network}
 	if agent.InBubble {
 		w.net, w.addr = testnet.New(t), bubbleAddr
 		w.net.Route = func(int) testnet.Path {
@@ -85,12 +85,17 @@ func (w *world) start() {
 	listen := net.Listen
 	if w.net != nil {
 		listen = w.net.Listen
+	} else {
+		w.addr = "127.0.0.1:0" // where it was before, somebody else may be
 	}
 	listener, err := listen("tcp", w.addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.addr = listener.Addr().String()
+	if w.proxy != nil {
+		w.proxy.Change(w.network, w.addr)
+	}
 	w.hub = topic.NewHub(w.log, &topic.HubOptions{Ping: w.ping})
 	w.handler, err = view.New(w.hub, &view.Options{Ping: w.ping})
 	if err != nil {

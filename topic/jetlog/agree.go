@@ -25,7 +25,7 @@ var ErrOptions = errors.New("jetlog: other nodes keep events by other options")
 const (
 	metaOptions = "duplex-options"
 	// agreePatience is how long other nodes may take to say that they are there.
-	agreePatience = time.Second
+	agreePatience = 3 * time.Second
 )
 
 // shared are the options that must be the same for all nodes, one in a line,
@@ -115,5 +115,8 @@ func (r *remote) agree(ctx context.Context) error {
 	}
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), connectPatience)
 	defer cancel()
-	return r.stream.setMetadata(ctx, metaOptions, own)
+	if err := r.stream.setMetadata(ctx, metaOptions, own); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }

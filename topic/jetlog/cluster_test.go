@@ -266,7 +266,7 @@ func (o *load) roam(t *testing.T) {
 // more waits until so many further appends were acknowledged.
 func (o *load) more(t *testing.T, n int64) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for until := o.appends.Load() + n; o.appends.Load() < until && !t.Failed(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			for i, l := range o.logs {
@@ -283,7 +283,7 @@ func (o *load) check(t *testing.T, n *NATS, views []*watched) {
 	t.Helper()
 	close(o.stop)
 	o.wg.Wait()
-	fresh := openAt(t, &Options{NATS: n})
+	fresh := openWhenThere(t, &Options{NATS: n})
 	defer fresh.Close()
 	for i, l := range o.logs {
 		if !isKnown(t, l, topic.Cursor{ID: fresh.End()}) || l.Ready() != nil {
@@ -363,10 +363,10 @@ func TestServerKilled(t *testing.T) {
 	o.check(t, n, views)
 }
 
-// openWhenThere opens a log on a server that is still starting.
+// openWhenThere opens a log on a server that is still starting, or on servers that have to agree who leads.
 func openWhenThere(t testing.TB, opts *Options) *Log {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; {
 		l, err := Open(opts)
 		if err == nil {
 			return l
@@ -460,7 +460,7 @@ func TestLeaderStopped(t *testing.T) {
 
 func leaderOf(t *testing.T, l *Log) string {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		info, err := l.remote.stream.handle.Info(t.Context())
 		if err == nil && info.Cluster != nil && info.Cluster.Leader != "" {
 			return info.Cluster.Leader
@@ -474,7 +474,7 @@ func leaderOf(t *testing.T, l *Log) string {
 // be lost only then.
 func waitCurrent(t *testing.T, l *Log) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		info, err := l.remote.stream.handle.Info(t.Context())
 		if err != nil || info.Cluster == nil || len(info.Cluster.Replicas) < 2 {
 			continue
