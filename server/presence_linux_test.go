@@ -39,7 +39,7 @@ func (s *Server) announced(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := s.log.Newest(t.Context(), []topic.Pattern{pattern}, 100)
+	page, err := s.log.Newest(t.Context(), []topic.Pattern{pattern}, topic.Limit{Events: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

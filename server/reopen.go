@@ -139,7 +139,7 @@ func (l *lastingLog) Read(ctx context.Context, interests []topic.Interest, limit
 }
 
 // Newest does what topic.Log says.
-func (l *lastingLog) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (topic.Page, error) {
+func (l *lastingLog) Newest(ctx context.Context, patterns []topic.Pattern, limit topic.Limit) (topic.Page, error) {
 	page, err := l.current().Newest(ctx, patterns, limit)
 	return page, l.unavailable(err)
 }

@@ -43,10 +43,10 @@ type Log interface {
 	// costs a needless delivery.
 	Read(ctx context.Context, interests []Interest, limit Limit) (Page, error)
 
-	// Newest returns the newest events of the patterns, at most limit, oldest
+	// Newest returns the newest events of the patterns, as the limit allows, oldest
 	// first, without ends. The cursor is the end of the log; More and Gaps of
 	// the page are not used.
-	Newest(ctx context.Context, patterns []Pattern, limit int) (Page, error)
+	Newest(ctx context.Context, patterns []Pattern, limit Limit) (Page, error)
 
 	// Earliest returns the cursor that lies just before the oldest retained
 	// event of the patterns (the end of the log if there is none) and counts
@@ -110,7 +110,7 @@ type Interest struct {
 	After    Cursor
 }
 
-// A Limit bounds one Read. A log may return less than it allows, but always
+// A Limit bounds one page. A log may return less than it allows, but always
 // at least one entry or a Cursor that has moved, unless More is false. Zero or
 // less is no limit.
 type Limit struct {

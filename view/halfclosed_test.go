@@ -27,7 +27,7 @@ func (l impatientLog) Read(ctx context.Context, interests []topic.Interest, limi
 	return l.Log.Read(ctx, interests, limit)
 }
 
-func (l impatientLog) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (topic.Page, error) {
+func (l impatientLog) Newest(ctx context.Context, patterns []topic.Pattern, limit topic.Limit) (topic.Page, error) {
 	if ctx.Err() != nil {
 		return topic.Page{}, context.Cause(ctx)
 	}

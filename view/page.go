@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -114,19 +113,11 @@ func (h *Handler) page(ctx context.Context, rd *reading) (*page, error) {
 
 // newest reads the last page of history.
 func (h *Handler) newest(ctx context.Context, rd *reading, limit int) (*page, error) {
-	newest, err := h.hub.Log().Newest(ctx, rd.patterns, limit)
+	newest, err := h.hub.Log().Newest(ctx, rd.patterns, topic.Limit{Events: limit, Bytes: pageBytes})
 	if err != nil {
 		return nil, err
 	}
-	p := &page{cursor: newest.Cursor, end: h.atEnd(rd, newest.Cursor)}
-	size := 0
-	for _, e := range slices.Backward(newest.Entries) {
-		if size += len(e.Data); size > pageBytes && len(p.events) > 0 {
-			break
-		}
-		p.events = append(p.events, e)
-	}
-	slices.Reverse(p.events)
+	p := &page{events: newest.Entries, cursor: newest.Cursor, end: h.atEnd(rd, newest.Cursor)}
 	if n := len(p.events); n > 0 {
 		p.cursor = topic.Cursor{ID: p.events[n-1].ID}
 	}

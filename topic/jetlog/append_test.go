@@ -251,7 +251,7 @@ func TestAppendRefused(t *testing.T) {
 	}
 	l.Close()
 	l = openAt(t, &Options{Dir: l.opts.Dir})
-	page, err := l.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, 1)
+	page, err := l.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, topic.Limit{Events: 1})
 	if err != nil || len(page.Entries) != 1 || len(page.Entries[0].Data) != len(drafts[0].Data) {
 		t.Errorf("read: %d entries, %v", len(page.Entries), err)
 	}

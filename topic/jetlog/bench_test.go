@@ -113,7 +113,7 @@ func BenchmarkHistory(b *testing.B) {
 			for b.Loop() {
 				n++
 				start := time.Now()
-				page, err := l.Newest(b.Context(), []topic.Pattern{pattern1(b, "topic/"+strconv.Itoa(n*7919%topics))}, 100)
+				page, err := l.Newest(b.Context(), []topic.Pattern{pattern1(b, "topic/"+strconv.Itoa(n*7919%topics))}, topic.Limit{Events: 100})
 				if err != nil || len(page.Entries) != 100 {
 					b.Fatal(len(page.Entries), err)
 				}

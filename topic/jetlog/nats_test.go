@@ -466,7 +466,7 @@ func TestServerGone(t *testing.T) {
 		t.Errorf("append: %v", err)
 	}
 	until(t, "it is not ready", func() bool { return errors.Is(l.Ready(), ErrUnavailable) })
-	page, err := l.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, 10)
+	page, err := l.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, topic.Limit{Events: 10})
 	if err != nil || texts(page.Entries) != "[1]" {
 		t.Errorf("read: %s, %v", texts(page.Entries), err)
 	}

@@ -264,7 +264,7 @@ func TestNodeAwayTooLong(t *testing.T) {
 	}
 	p.set(func() { p.cut = false })
 	until(t, "the node stops", func() bool { return errors.Is(b.Ready(), ErrFailed) })
-	if page, err := b.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, 1); err != nil || len(page.Entries) != 1 {
+	if page, err := b.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, topic.Limit{Events: 1}); err != nil || len(page.Entries) != 1 {
 		t.Errorf("it cannot be read: %v", err)
 	}
 }

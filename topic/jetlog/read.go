@@ -194,16 +194,28 @@ func (x *index) selection(readings []reading) (s keep.Selection[uint32], from ui
 
 // Newest returns the newest events of the patterns. Its cursor is the end of
 // the log when it was called: what comes meanwhile is not in the page.
-func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (topic.Page, error) {
+func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit topic.Limit) (topic.Page, error) {
 	return l.loadPage(ctx, func() (topic.Page, []ref, error) { return l.chooseNewest(ctx, patterns, limit) })
 }
 
-func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit int) (page topic.Page, refs []ref, err error) {
+func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit topic.Limit) (page topic.Page, refs []ref, err error) {
 	if err := l.rlock(); err != nil {
 		return topic.Page{}, nil, err
 	}
 	x := l.index
 	page.Cursor.ID = l.id(x.end)
+	limit, bytes := keep.Page(limit), 0
+	limit.Bytes = min(limit.Bytes, pageBytes)
+	// add takes an event, and reports whether there is room for more.
+	add := func(r ref) bool {
+		if r.isEnd() {
+			return true
+		}
+		if bytes += r.bytes(); bytes <= limit.Bytes || len(refs) == 0 {
+			refs = append(refs, r)
+		}
+		return bytes < limit.Bytes && len(refs) < limit.Events
+	}
 	if !keep.Wild(patterns) {
 		m := keep.Merge[*topicLog]{Back: true}
 		for _, p := range patterns {
@@ -212,11 +224,8 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 			}
 		}
 		for t, i := range m.All() {
-			if len(refs) >= limit {
+			if !add(l.ref(t.seqs[i], t)) {
 				break
-			}
-			if r := l.ref(t.seqs[i], t); !r.isEnd() {
-				refs = append(refs, r)
 			}
 		}
 		l.mu.RUnlock()
@@ -224,18 +233,18 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 		return page, refs, nil
 	}
 	for seq := x.end + 1; ; {
-		items := 0
+		items, full := 0, false
 		for it := range x.order.Before(seq) {
-			if items++; items > keep.SearchItems || len(refs) >= limit {
+			if items++; items > keep.SearchItems {
 				break
 			}
-			if it.Live() && !it.Value.isEnd() && keep.Matches(patterns, x.numbered[it.Value.topic-1].name) {
-				refs = append(refs, l.refOf(it))
+			if full = it.Live() && keep.Matches(patterns, x.numbered[it.Value.topic-1].name) && !add(l.refOf(it)); full {
+				break
 			}
 			seq = it.Seq
 		}
 		l.mu.RUnlock()
-		if items <= keep.SearchItems {
+		if full || items <= keep.SearchItems {
 			slices.Reverse(refs)
 			return page, refs, nil
 		}

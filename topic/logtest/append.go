@@ -149,7 +149,7 @@ func testConcurrent(l *subject) {
 				l.t.Errorf("the log does not know %v, which was its end", end)
 			}
 			l.Ended("a/1")
-			if _, err := l.Newest(l.t.Context(), parse("**"), 5); err != nil {
+			if _, err := l.Newest(l.t.Context(), parse("**"), topic.Limit{Events: 5}); err != nil {
 				l.t.Errorf("Newest: %v", err)
 			}
 			if _, err := l.Topics(l.t.Context(), "", 2); err != nil {

@@ -99,7 +99,7 @@ func testClose(l *subject) {
 	}
 	_, appended := l.Append(ctx, "a", text("2"), none)
 	_, read := l.Read(ctx, interests, topic.Limit{Events: 1, Bytes: 1})
-	_, newest := l.Newest(ctx, parse("a"), 1)
+	_, newest := l.Newest(ctx, parse("a"), topic.Limit{Events: 1})
 	_, earliest := l.Earliest(ctx, parse("a"))
 	_, topics := l.Topics(ctx, "", 1)
 	for call, err := range map[string]error{"Append": appended, "Read": read, "Newest": newest, "Earliest": earliest, "Topics": topics} {

@@ -182,7 +182,7 @@ func (l *subject) topics(from string, limit int) []topic.Info {
 
 func (l *subject) newest(limit int, patterns ...string) []string {
 	l.t.Helper()
-	page, err := l.Newest(l.t.Context(), parse(patterns...), limit)
+	page, err := l.Newest(l.t.Context(), parse(patterns...), topic.Limit{Events: limit})
 	if err != nil {
 		l.t.Fatalf("Newest %q: %v", patterns, err)
 	}

@@ -224,7 +224,7 @@ func (r *random) read(x *randomReader) {
 }
 
 func (r *random) newest() {
-	patterns, limit := r.patterns(), r.IntN(20)
+	patterns, limit := r.patterns(), 1+r.IntN(20)
 	all := r.model.retained(func(rec *record) bool { return !rec.end && matches(parse(patterns...), rec.topic) })
 	wantList(r.l.t, fmt.Sprintf("newest %d of %q", limit, patterns), r.l.newest(limit, patterns...), data(all[max(0, len(all)-limit):])...)
 }

@@ -3,6 +3,7 @@ package logtest
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/duplexhq/duplex/topic"
 )
@@ -132,7 +133,7 @@ func testPageCursor(l *subject) {
 	}
 }
 
-// "Newest returns the newest events of the patterns, at most limit, oldest
+// "Newest returns the newest events of the patterns, as the limit allows, oldest
 // first, without ends." They are the last that Read would return.
 func testNewest(l *subject) {
 	l.fill(40)
@@ -140,8 +141,34 @@ func testNewest(l *subject) {
 	for _, patterns := range [][]string{{"a"}, {"a", "b/1"}, {"a", "a"}, {"a/*"}, {"**"}, {"c", "*/1"}, {"unknown"}, {"unknown/*"}} {
 		entries, _ := l.read(l.start(), patterns...).rest()
 		all := show(slices.DeleteFunc(entries, func(e *topic.Entry) bool { return e.IsEnd() }))
-		for _, limit := range []int{0, 1, 2, 5, 100} {
+		wantList(l.t, "newest", l.newest(0, patterns...), all...)
+		for _, limit := range []int{1, 2, 5, 100} {
 			wantList(l.t, "newest", l.newest(limit, patterns...), all[max(0, len(all)-limit):]...)
+		}
+	}
+	for i, size := range []int{5, 3, 4, 20, 1} {
+		l.append("sizes/"+strconv.Itoa(i%2), strings.Repeat(strconv.Itoa(i), size))
+	}
+	for _, tt := range []struct {
+		bytes int
+		want  []string
+	}{
+		{1, []string{"4"}},
+		{20, []string{"4"}},
+		{21, []string{strings.Repeat("3", 20), "4"}},
+		{27, []string{"2222", strings.Repeat("3", 20), "4"}},
+		{28, []string{"111", "2222", strings.Repeat("3", 20), "4"}},
+		{100, []string{"00000", "111", "2222", strings.Repeat("3", 20), "4"}},
+	} {
+		for _, patterns := range [][]string{{"sizes/*"}, {"sizes/0", "sizes/1"}} {
+			page, err := l.Newest(l.t.Context(), parse(patterns...), topic.Limit{Bytes: tt.bytes})
+			var got []string
+			for _, e := range page.Entries {
+				got = append(got, string(e.Data))
+			}
+			if err != nil || !slices.Equal(got, tt.want) {
+				l.t.Errorf("newest of %q with %d bytes: %q, want %q; %v", patterns, tt.bytes, got, tt.want, err)
+			}
 		}
 	}
 }

@@ -191,7 +191,7 @@ func TestLongSearch(t *testing.T) {
 		}
 	}
 	for pattern, want := range map[string]int{"first/*": 1, "*/a": 2, "none/*": 0} {
-		if page, err := l.Newest(t.Context(), parse(t, pattern), 5); err != nil || len(page.Entries) != want {
+		if page, err := l.Newest(t.Context(), parse(t, pattern), topic.Limit{Events: 5}); err != nil || len(page.Entries) != want {
 			t.Errorf("newest of %s: %d entries, %v, want %d", pattern, len(page.Entries), err, want)
 		}
 	}
@@ -209,7 +209,7 @@ func TestContextDone(t *testing.T) {
 	short, long := parse(t, "topic/0"), parse(t, "none/*")
 	for patterns, want := range map[*[]topic.Pattern]error{&short: nil, &long: why} {
 		_, read := l.Read(ctx, []topic.Interest{{Patterns: *patterns}}, topic.Limit{})
-		_, newest := l.Newest(ctx, *patterns, 1)
+		_, newest := l.Newest(ctx, *patterns, topic.Limit{Events: 1})
 		_, earliest := l.Earliest(ctx, *patterns)
 		if read != want || newest != want || earliest != want {
 			t.Errorf("%v: Read %v, Newest %v, Earliest %v, want %v", *patterns, read, newest, earliest, want)

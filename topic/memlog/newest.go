@@ -10,11 +10,22 @@ import (
 
 // Newest returns the newest events of the patterns. Its cursor is the end of
 // the log when it was called: what comes meanwhile is not in the page.
-func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (topic.Page, error) {
+func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit topic.Limit) (topic.Page, error) {
 	if err := l.rlock(); err != nil {
 		return topic.Page{}, err
 	}
 	page := topic.Page{Cursor: topic.Cursor{ID: l.id(l.end)}}
+	limit, bytes := keep.Page(limit), 0
+	// add takes an event, and reports whether there is room for more.
+	add := func(e *topic.Entry) bool {
+		if e.IsEnd() {
+			return true
+		}
+		if bytes += len(e.Data); bytes <= limit.Bytes || len(page.Entries) == 0 {
+			page.Entries = append(page.Entries, e)
+		}
+		return bytes < limit.Bytes && len(page.Entries) < limit.Events
+	}
 	if !keep.Wild(patterns) {
 		m := keep.Merge[*topicLog]{Back: true}
 		for _, p := range patterns {
@@ -23,11 +34,8 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 			}
 		}
 		for t, i := range m.All() {
-			if len(page.Entries) >= limit {
+			if !add(t.at(i)) {
 				break
-			}
-			if e := t.at(i); !e.IsEnd() {
-				page.Entries = append(page.Entries, e)
 			}
 		}
 		l.mu.RUnlock()
@@ -35,20 +43,18 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit int) (
 		return page, nil
 	}
 	for seq := l.end + 1; ; {
-		items := 0
+		items, full := 0, false
 		for it := range l.order.Before(seq) {
-			if items++; items > keep.SearchItems || len(page.Entries) >= limit {
+			if items++; items > keep.SearchItems {
 				break
 			}
-			if it.Live() && keep.Matches(patterns, it.Value.name) {
-				if e := it.Value.entry(it.Seq); !e.IsEnd() {
-					page.Entries = append(page.Entries, e)
-				}
+			if full = it.Live() && keep.Matches(patterns, it.Value.name) && !add(it.Value.entry(it.Seq)); full {
+				break
 			}
 			seq = it.Seq
 		}
 		l.mu.RUnlock()
-		if items <= keep.SearchItems {
+		if full || items <= keep.SearchItems {
 			slices.Reverse(page.Entries)
 			return page, nil
 		}

@@ -97,7 +97,7 @@ func TestAgesInSteps(t *testing.T) {
 		appendN(t, l, "a", 2*keep.SearchItems)
 		appendN(t, l, "short/b", 1)
 		time.Sleep(time.Second)
-		if page, err := l.Newest(t.Context(), parse(t, "short/*"), 2); err != nil || len(page.Entries) > 0 {
+		if page, err := l.Newest(t.Context(), parse(t, "short/*"), topic.Limit{Events: 2}); err != nil || len(page.Entries) > 0 {
 			t.Errorf("%d entries over age, %v", len(page.Entries), err)
 		}
 		appendN(t, l, "short/c", 1)

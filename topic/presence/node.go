@@ -406,7 +406,7 @@ func (r *Recorder) beat() {
 
 // readNodes makes those known that were there before this node.
 func (r *Recorder) readNodes(ctx context.Context) error {
-	page, err := r.log.Newest(ctx, []topic.Pattern{mustPattern(nodesPrefix + "*")}, maxNodes)
+	page, err := r.log.Newest(ctx, []topic.Pattern{mustPattern(nodesPrefix + "*")}, topic.Limit{Events: maxNodes})
 	if err != nil {
 		return err
 	}
