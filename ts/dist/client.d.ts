@@ -117,6 +117,8 @@ export interface Publication {
     data: string | Uint8Array<ArrayBuffer>;
     /** When it was first sent with an unknown outcome, in milliseconds since 1970. */
     sent?: number;
+    /** It is several, as lines (PROTOCOL.md §7.3). */
+    batch?: true;
 }
 /** Keeps publications over reloads. */
 export interface OutboxStore {

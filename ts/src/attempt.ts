@@ -77,10 +77,10 @@ export class Attempt implements Receiver {
     return this.#interval * 1500;
   }
 
-  #watch(ms: number = this.#patience): void {
+  #watch(ms: number = this.#patience, asked: number = 0): void {
     this.#due = now() + ms;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), ms);
+    this.#timer = setTimeout(() => (this.#heard < asked ? this.lost(new DuplexError("cut", "no answer")) : this.#look()), ms);
   }
 
   #look(): void {
@@ -94,11 +94,8 @@ export class Attempt implements Receiver {
 
   /** Gives it 2 s to show that it works. */
   check(): void {
-    const asked = now();
+    this.#watch(patience, now());
     this.stream.ping?.();
-    this.#due = asked + patience;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => (this.#heard < asked ? this.lost(new DuplexError("cut", "no answer")) : this.#look()), patience);
   }
 
   answered(ms: number): void {

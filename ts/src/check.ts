@@ -1,4 +1,5 @@
 import type { Transport } from "./api.ts";
+import { sleep } from "./clock.ts";
 
 /** What `check` found out about one transport (PROTOCOL.md §15.10). */
 export interface Checked {
@@ -47,8 +48,7 @@ class No extends Error {
   }
 }
 
-const versions: Record<string, string> = { "http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", h2: "HTTP/2", h3: "HTTP/3" };
-const held = "nothing comes of an answer that goes on, while others do: something on the way holds it back until its end";
+const held = "nothing comes of an answer that goes on: something on the way holds it back until its end";
 const timeUp = "there was no answer in time: something on the way swallows it";
 
 /** Tries every transport between here and a server, one after the other. It publishes nothing. */
@@ -79,13 +79,13 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     const status = `${response.status} ${response.statusText}`.trim() + problem;
     if (problem === " origin-refused") throw new No("origin-refused", `${status}: the server takes no requests of this Origin (--allow-origin)`);
     if (response.status === 421) throw new No("host-refused", `${status}: the server does not know itself by this Host (--allow-host)`);
-    if (response.status === 401) throw new No("unauthorized", `${status}: a token is needed, or another one`);
+    if (response.status === 401) throw new No("unauthorized", `${status}: a token is needed`);
     throw new No(response.status === 429 || response.status === 503 ? "busy" : "other", status);
   };
 
   const versionOf = (query: string): string | undefined => {
     const entry = performance.getEntriesByName(`${topic}?${query}`).pop() as PerformanceResourceTiming | undefined;
-    return entry && versions[entry.nextHopProtocol];
+    return entry?.nextHopProtocol.replace(/^h(ttp.)?/, "HTTP/") || undefined; // as http/1.1, h2
   };
 
   /** An event as lines and messages have it, but for its data: its id is like that of a signal. */
@@ -95,30 +95,24 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
   async function streamed(query: string, message: RegExp, signal: AbortSignal): Promise<Result> {
     const result: Result = {};
     for (const round of [1, 2]) {
-      const stop = new AbortController();
-      const giveUp = (): void => stop.abort();
-      signal.addEventListener("abort", giveUp);
       const request = `${query}&n=${round}`;
       const began = performance.now();
       try {
-        const response = await ask(request, stop.signal);
-        const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+        const reader = (await ask(request, signal)).body!.pipeThrough(new TextDecoderStream()).getReader();
         let found: RegExpExecArray | null = null;
         for (let text = ""; !found; found = message.exec(text)) {
           const { value, done } = await reader.read();
           if (done) throw new No("held", held);
           text += value;
         }
+        void reader.cancel().catch(() => {}); // it may have been cut
         result.firstSignal = performance.now() - began;
         const { id } = JSON.parse(found[1]!);
         result.overhead = envelope(id) + (query.startsWith("as=sse") ? `id: ${id}\ndata: \n\n`.length : 1) + 6;
       } catch (error) {
         throw signal.aborted && results.at(-1)?.works ? new No("held", held) : error;
-      } finally {
-        signal.removeEventListener("abort", giveUp);
-        stop.abort();
       }
-      await new Promise((done) => setTimeout(done, 10)); // the browser makes the entry when the request is over
+      await sleep(10); // the browser makes the entry when the request is over
       result.version = versionOf(request);
     }
     return result;
@@ -152,7 +146,7 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     const stop = new AbortController();
     const giveUp = (): void => stop.abort();
     const timer = setTimeout(giveUp, options.timeout ?? 5000);
-    options.signal?.addEventListener("abort", giveUp);
+    options.signal?.addEventListener("abort", giveUp, { signal: stop.signal });
     let checked: Checked;
     try {
       checked = { transport, works: true, ...(await attempt(stop.signal)) };
@@ -162,7 +156,7 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
       checked = { transport, works: false, cause: no.cause, why: no.message };
     } finally {
       clearTimeout(timer);
-      options.signal?.removeEventListener("abort", giveUp);
+      giveUp();
     }
     results.unshift(checked);
     options.onresult?.(checked);
@@ -180,7 +174,7 @@ function websocket(topic: string, token: string | undefined, envelope: (id: stri
       fail(new No(cause, why));
       socket.close();
     };
-    signal.onabort = () => (opened ? no("silent", "the handshake was answered, and then nothing came through: a black hole") : no("unanswered", timeUp));
+    signal.onabort = () => (opened ? no("silent", "the handshake was answered, and then nothing: a black hole") : no("unanswered", timeUp));
     socket.onopen = () => (opened = true);
     socket.onmessage = ({ data }: MessageEvent<string>) => {
       done({ firstSignal: performance.now() - began, overhead: envelope(JSON.parse(data).id ?? "") + 4 });
@@ -198,6 +192,6 @@ function advise(results: Checked[]): CheckReport {
   if (!best) advice.push(`Nothing gets through: ${poll.why}.`);
   else if (ws.works) advice.push("Clients will use WebSockets.");
   else advice.push(`Clients will use ${best}, because WebSockets do not get through: ${ws.why}.`);
-  if (best && sse.cause === "held") advice.push("Streams are held back: switch off buffering and compression for them (nginx: proxy_buffering off; gzip off;).");
+  if (best && sse.cause === "held") advice.push("Streams are held back: switch off buffering and compression (nginx: proxy_buffering off; gzip off;).");
   return { results, best, advice: advice.join(" ") };
 }

@@ -10,8 +10,8 @@ export interface Connection {
    * or `now`): in the order of the log, each once, across whatever happens to transports.
    */
   read(names: readonly string[], after: string, sink: Sink): Feed;
-  /** Tries once. A refusal is a DuplexError; its code is `unreachable` if nothing was sent. */
-  publish(publication: Publication): Promise<string>;
+  /** Tries once; a batch has ids. A refusal is a DuplexError; its code is `unreachable` if nothing was sent. */
+  publish(publication: Publication): Promise<string | string[]>;
   /** Whether publish may be called again before it has answered, and the order is kept. */
   pipelines(publication: Publication): boolean;
   /** Changes what may be used, and takes over to the first of them that works. */

@@ -5,7 +5,7 @@ import { choose, type Choice } from "./choose.ts";
 import { now } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
-import { topicOf } from "./event.ts";
+import { isPlain, topicOf } from "./event.ts";
 import { failure, type Http } from "./http.ts";
 import { longpoll, poll } from "./poll.ts";
 import { Reader, type Shared } from "./reader.ts";
@@ -388,8 +388,8 @@ export class Direct implements Connection, Owner, Shared {
     return !!this.#current?.stream.publish && isPlain(publication);
   }
 
-  async publish(publication: Publication): Promise<string> {
-    const { topic, data, event, media, key } = publication;
+  async publish(publication: Publication): Promise<string | string[]> {
+    const { topic, data, event, media, key, batch } = publication;
     const { state } = this.status;
     if (state === "waiting" || state === "connecting") throw new DuplexError("unreachable", "not connected");
     if (this.pipelines(publication)) return this.#current!.stream.publish!(publication);
@@ -401,13 +401,14 @@ export class Direct implements Connection, Owner, Shared {
         });
       }
       this.#reached = true;
-      const response = await this.http.request(this.http.url([topic], { event }), {
+      const response = await this.http.request(this.http.url([topic], { event, batch }), {
         method: "POST",
         headers: { "Content-Type": media!, "Idempotency-Key": key },
         body: data,
         signal: AbortSignal.timeout(publishWithin),
       });
-      return (await response.json()).id;
+      const { id, ids } = await response.json();
+      return ids ?? id;
     } catch (e) {
       const error = failure(e);
       this.#reached = error.status > 0;
@@ -430,11 +431,6 @@ export class Direct implements Connection, Owner, Shared {
     for (const reader of [...this.#readers]) reader.over();
     this.#drop();
   }
-}
-
-/** Whether a duplex.v1 message can say it; binary data and other media types need a POST. */
-function isPlain({ data, media }: Publication): boolean {
-  return typeof data === "string" && (media === "application/json" ? data[0] !== '"' : media === "text/plain");
 }
 
 /** Whether a failure concerns every transport (PROTOCOL.md §15.3). */

@@ -28,16 +28,11 @@ const types = "urn:duplex:problem:";
 
 /** What an answer says that is none of the good ones. */
 export async function refusal(response: Response): Promise<DuplexError> {
-  const { status, headers } = response;
-  const text = await response.text().catch(() => "");
-  let problem: { type?: string; title?: string; detail?: string } = {};
-  try {
-    if (headers.get("content-type")?.startsWith("application/problem+json")) problem = JSON.parse(text);
-  } catch {} // somebody else's, then
-  const ours = problem.type?.startsWith(types) ?? false;
-  const code = ours ? problem.type!.slice(types.length) : "http";
-  const message = [`${status} ${problem.title ?? response.statusText}`.trim(), problem.detail].filter(Boolean).join(": ");
-  return new DuplexError(code, message, status, retryAfter(headers.get("retry-after")), ours);
+  const { status, statusText, headers } = response;
+  const { type, title, detail } = (await response.json().catch(() => {})) ?? {}; // somebody else's, then
+  const code = String(type).split(types)[1];
+  const message = [`${status} ${title ?? statusText}`.trim(), detail].filter(Boolean).join(": ");
+  return new DuplexError(code ?? "http", message, status, retryAfter(headers.get("retry-after")), !!code);
 }
 
 /** RFC 9110 §10.2.3: seconds or a date, here in milliseconds. */

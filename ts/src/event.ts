@@ -1,4 +1,4 @@
-import type { TopicEvent } from "./api.ts";
+import type { Publication, TopicEvent } from "./api.ts";
 
 /** Completes an event or a signal as it comes in JSON (PROTOCOL.md §3.4). */
 export function parse(event: TopicEvent): TopicEvent {
@@ -37,4 +37,17 @@ export function matches(names: Iterable<string>, topic: string): boolean {
 /** Refuses what would become another URL. The rest is the server's to judge. */
 export function checkName(name: string): void {
   if (typeof name !== "string" || /(^|\/)\.{0,2}(\/|$)/.test(name)) throw new TypeError(`no topic or pattern: ${name}`);
+}
+
+/** Whether a duplex.v1 message can say it; binary data, batches and other media types need a POST. */
+export function isPlain({ data, media }: Publication): boolean {
+  return typeof data === "string" && (media === "application/json" ? data[0] !== '"' : media === "text/plain");
+}
+
+/** An object as JSON, with the data of a publication, which may be JSON already that has to stay as it is. */
+export function written(object: object, publication?: Publication): string {
+  const text = JSON.stringify(object);
+  if (!publication) return text;
+  const { data, media } = publication;
+  return `${text.slice(0, -1)},"data":${media === "application/json" ? data : JSON.stringify(data)}}`;
 }

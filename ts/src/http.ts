@@ -5,7 +5,7 @@ import { parse } from "./event.ts";
 /** Names that make a longer query go into a body: proxies take about 8 kB. */
 const longestQuery = 4000;
 
-export type Query = Record<string, string | number | undefined>;
+export type Query = Record<string, string | number | true | undefined>;
 
 /** The server's requests. */
 export class Http {

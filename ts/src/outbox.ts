@@ -1,15 +1,23 @@
 import type { OutboxStore, Publication, PublishOptions } from "./api.ts";
 import { Backoff } from "./backoff.ts";
+import { sleep } from "./clock.ts";
 import type { Connection } from "./connection.ts";
 import { DuplexError } from "./errors.ts";
+import { isPlain, written } from "./event.ts";
 
 /** How long one is repeated whose outcome is unknown, in ms: the server forgets its key (PROTOCOL.md §15.7). */
 const repeatFor = 60_000;
-/** How many may be under way on a connection that keeps their order. */
+/** How many may be under way on a connection that keeps their order, or in one batch. */
 const pipeline = 64;
+/** How many characters go together where each waits for the answer to the one before. */
+const longestBatch = 10_000;
 
 interface Item {
   publication: Publication;
+  /** What it consists of: itself, or those of a batch. */
+  parts: Item[];
+  /** It joins no batch: it was refused with one, or others may know its key. */
+  alone: boolean;
   busy: boolean;
   /** `sent`, as it was before this try. */
   before?: number;
@@ -41,7 +49,7 @@ export class Outbox {
   }
 
   get size(): number {
-    return this.#items.length;
+    return this.#items.flatMap(({ parts }) => parts).length;
   }
 
   async #load(): Promise<void> {
@@ -55,17 +63,19 @@ export class Outbox {
     this.wake();
   }
 
-  #item(publication: Publication, done: Item["done"], failed: Item["failed"]): Item {
-    return { publication, busy: false, done, failed };
+  #item(publication: Publication, done: Item["done"], failed: Item["failed"], alone: boolean = false): Item {
+    const item: Item = { publication, parts: [], alone, busy: false, done, failed };
+    item.parts = [item];
+    return item;
   }
 
-  async publish(topic: string, data: unknown, { event, key = randomKey(), media, signal }: PublishOptions): Promise<string> {
+  async publish(topic: string, data: unknown, { event, key, media, signal }: PublishOptions): Promise<string> {
     signal?.throwIfAborted();
-    const publication: Publication = { key, topic, event, ...content(data, media) };
+    const publication: Publication = { key: key ?? randomKey(), topic, event, ...content(data, media) };
     if (this.#closed) throw new DuplexError("closed", "the client is closed");
-    if (this.#items.length >= this.#limit) throw new DuplexError("outbox-full", `${this.#limit} publishes wait already`);
+    if (this.size >= this.#limit) throw new DuplexError("outbox-full", `${this.#limit} publishes wait already`);
     let item!: Item;
-    const answer = new Promise<string>((done, failed) => (item = this.#item(publication, done, failed)));
+    const answer = new Promise<string>((done, failed) => (item = this.#item(publication, done, failed, !!(key || media) || !isPlain(publication))));
     this.#items.push(item);
     signal?.addEventListener("abort", () => {
       if (!item.busy && this.#take(item)) item.failed(signal.reason);
@@ -91,12 +101,13 @@ export class Outbox {
     if (this.#running) return;
     this.#running = true;
     for (let item; (item = this.#next()); ) {
+      const pipelines = this.#connection.pipelines(item.publication);
+      if (!pipelines && !this.#store) item = this.#batch(item);
       const { publication } = item;
       item.busy = true;
       item.before = publication.sent;
       publication.sent ??= Date.now();
       if (this.#isLate(item)) continue;
-      const pipelines = this.#connection.pipelines(publication);
       if (this.#store) await this.#store.put(publication).catch(() => {});
       const sending = this.#send(item);
       if (!pipelines) await sending;
@@ -112,21 +123,39 @@ export class Outbox {
     if (item && !item.busy && (!busy || (busy < pipeline && this.#connection.pipelines(item.publication)))) return item;
   }
 
+  /** Makes the first one and those that may go with it one item (PROTOCOL.md §7.3). */
+  #batch(first: Item): Item {
+    const { topic } = first.publication;
+    let length = 0;
+    const end = this.#items.findIndex(
+      ({ alone, publication: p }, i) => alone || p.sent || p.topic !== topic || i === pipeline || (length += p.data.length) > longestBatch,
+    );
+    const items = this.#items.slice(0, end < 0 ? pipeline : end);
+    if (!items[1]) return first;
+    const lines = items.map(({ publication: p }) => written({ event: p.event ?? "message" }, p));
+    const batch: Item = { ...first, publication: { key: randomKey(), topic, batch: true, media: "application/x-ndjson", data: lines.join("\n") }, parts: items, alone: true };
+    this.#items.splice(0, items.length, batch);
+    return batch;
+  }
+
   async #send(item: Item): Promise<void> {
-    const { publication } = item;
+    const { publication, parts } = item;
     try {
-      const id = await this.#connection.publish(publication);
+      const ids = [await this.#connection.publish(publication)].flat();
       this.#backoff.reset();
       this.#take(item);
-      item.done(id);
+      parts.forEach((part, i) => part.done(ids[i]!));
     } catch (e) {
       const error = e as DuplexError;
+      const untaken = error.code === "unreachable" || error.status === 429;
       item.busy = false;
-      if (error.code === "unreachable" || error.status === 429) publication.sent = item.before; // it was not taken
-      if (!error.retryable) {
-        this.#take(item);
-        item.failed(error);
-      } else if (!this.#isLate(item)) {
+      if (untaken) publication.sent = item.before;
+      if (parts[1] && (untaken || !error.retryable)) {
+        // Each is its own again: to be taken back, or to be refused alone.
+        this.#items.splice(this.#items.indexOf(item), 1, ...parts);
+        for (const part of parts) part.alone = !error.retryable;
+      } else if (!error.retryable) this.#fail(item, error);
+      if (error.retryable && !this.#isLate(item)) {
         if (!this.#closed) this.#pause ??= setTimeout(() => this.wake(), this.#backoff.next(error));
         return;
       }
@@ -134,10 +163,14 @@ export class Outbox {
     void this.#run();
   }
 
+  #fail(item: Item, error: DuplexError): void {
+    if (this.#take(item)) for (const part of item.parts) part.failed(error);
+  }
+
   /** Whether it may be stored already, and its key be forgotten. Then it has failed. */
   #isLate(item: Item): boolean {
     const late = Date.now() - item.publication.sent! > repeatFor;
-    if (late && this.#take(item)) item.failed(new DuplexError("unknown", "there was no answer, and it is too late to repeat it"));
+    if (late) this.#fail(item, new DuplexError("unknown", "no answer, and it is too late to repeat it"));
     return late;
   }
 
@@ -152,29 +185,27 @@ export class Outbox {
 
   /** Resolves when what waits now is gone. */
   async settled(topic: string): Promise<void> {
-    while (this.#items.some((item) => item.publication.topic === topic)) await new Promise((done) => setTimeout(done, 10));
+    while (this.#items.some((item) => item.publication.topic === topic)) await sleep(10);
   }
 
   /** What waits is told; what a store keeps, it keeps. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#pause);
-    for (const item of this.#items.splice(0)) item.failed(new DuplexError("closed", "the client is closed"));
+    for (const { parts } of this.#items.splice(0)) for (const part of parts) part.failed(new DuplexError("closed", "the client is closed"));
   }
 }
 
 function content(data: unknown, media?: string): { data: string | Uint8Array<ArrayBuffer>; media: string } {
   if (typeof data === "string") return { data, media: media ?? "text/plain" };
-  if (data instanceof ArrayBuffer) return { data: new Uint8Array(data.slice(0)), media: media ?? binary };
-  if (ArrayBuffer.isView(data)) return { data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() as Uint8Array<ArrayBuffer>, media: media ?? binary };
+  const view = data instanceof ArrayBuffer ? new Uint8Array(data) : data;
+  if (ArrayBuffer.isView(view)) return { data: new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice() as Uint8Array<ArrayBuffer>, media: media ?? "application/octet-stream" };
   const json = JSON.stringify(data);
   if (json === undefined) throw new TypeError("JSON cannot say this data");
   return { data: json, media: media ?? "application/json" };
 }
 
-const binary = "application/octet-stream";
-
 /** 128 random bits, also where a page may not have crypto.randomUUID: over plain HTTP. */
 function randomKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -38,7 +38,7 @@ type Reply =
   | { say: "alive" }
   | { say: "feed"; tab: string; feed: number; turn: number; items: Item[]; joins?: true }
   | { say: "group"; group: string; items: Item[] }
-  | { say: "answer"; tab: string; ref: number; id?: string; fault?: Fault };
+  | { say: "answer"; tab: string; ref: number; id?: string | string[]; fault?: Fault };
 
 type Message = (Request & { to: string }) | (Reply & { leader: string });
 
@@ -69,7 +69,7 @@ class Tabs implements Connection {
   readonly #changed: () => void;
   readonly #tab = crypto.randomUUID();
   readonly #readers = new Map<number, Reader>();
-  readonly #publishes = new Map<number, { done: (id: string) => void; fail: (error: DuplexError) => void }>();
+  readonly #publishes = new Map<number, { done: (id: string | string[]) => void; fail: (error: DuplexError) => void }>();
   #count = 0;
   #used: readonly Transport[] | undefined;
   #closed = false;
@@ -123,7 +123,7 @@ class Tabs implements Connection {
     };
   }
 
-  publish(publication: Publication): Promise<string> {
+  publish(publication: Publication): Promise<string | string[]> {
     const ref = ++this.#count;
     return new Promise((done, fail) => {
       if (this.#closed) return fail(new DuplexError("closed", "the client is closed"));
@@ -284,7 +284,7 @@ class Tabs implements Connection {
     this.status = fault ? { ...status, error: errorOf(fault) } : status;
     if (other) {
       // What the leader before has not answered may be done or not: the outbox repeats it.
-      this.#failPublishes(new DuplexError("cut", "the tab that had the connection is gone"));
+      this.#failPublishes(new DuplexError("cut", "the tab with the connection is gone"));
       if (this.#used) this.#say({ say: "use", transports: this.#used });
       for (const [feed, reader] of this.#readers) if (!reader.paused) this.#ask(feed, reader);
     }
@@ -548,8 +548,8 @@ class Group {
 }
 
 function faultOf(error: unknown): Fault {
-  const { code, message, status, retryAfter, problem } = error instanceof DuplexError ? error : new DuplexError("cut", String(error));
-  return { code, message, status, retryAfter, problem };
+  const e = error instanceof DuplexError ? error : new DuplexError("cut", String(error));
+  return { ...e, message: e.message };
 }
 
 function errorOf({ code, message, status, retryAfter, problem }: Fault): DuplexError {

@@ -1,7 +1,7 @@
 import type { Publication } from "./api.ts";
 import { now } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
-import { parse } from "./event.ts";
+import { parse, written } from "./event.ts";
 import type { Http } from "./http.ts";
 import type { Open, Receiver, Stream } from "./transport.ts";
 
@@ -35,13 +35,11 @@ export function websocket(
     over = true;
   };
 
-  /** `data` is JSON already, which has to stay as it is. */
-  const say = (op: object, data?: string): Promise<string> =>
+  const say = (op: object, publication?: Publication): Promise<string> =>
     new Promise((done, failed) => {
       if (socket?.readyState !== 1) return failed(new DuplexError("unreachable", "not connected"));
       answers.set(++refs, { done, failed });
-      const text = JSON.stringify({ ref: refs, ...op });
-      socket.send(data ? `${text.slice(0, -1)},"data":${data}}` : text);
+      socket.send(written({ ref: refs, ...op }, publication));
     });
 
   const ping = () => {
@@ -95,7 +93,9 @@ export function websocket(
       lost(new DuplexError("cut", "closed"));
     },
     change: (op, topic) => say({ op, topic }),
-    publish: ({ topic, data, event, media, key }: Publication) =>
-      say({ op: "publish", topic, event, key }, media === "application/json" ? (data as string) : JSON.stringify(data)),
+    publish: (publication: Publication) => {
+      const { topic, event, key } = publication;
+      return say({ op: "publish", topic, event, key }, publication);
+    },
   };
 }

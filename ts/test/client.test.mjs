@@ -276,6 +276,44 @@ test("a publish whose answer was lost is stored once", async (t) => {
   }
 });
 
+test("without a WebSocket, what waits goes together, and is refused alone", async (t) => {
+  const server = await serve(t);
+  const posts = [];
+  const front = await proxy(t, server, { request: (req) => void (req.method === "POST" && posts.push(req.url)) });
+  const client = new Duplex(front.url, { transports: ["sse"] });
+  t.after(() => client.close());
+  const take = collect();
+  await client.subscribe("a", take).ready;
+  const data = Array.from({ length: 100 }, (_, n) => (n % 2 ? { n } : `text\n${n}`));
+  data[50] = new Uint8Array([1]);
+  const ids = await Promise.all(data.map((d, n) => client.publish("a", d, n % 10 ? {} : { event: "ten" })));
+  await until("the events", () => take.events.length === data.length);
+  assert.deepEqual(take.ids(), ids);
+  assert.deepEqual(take.events.map((e) => e.data), data);
+  assert.deepEqual(take.events.map((e) => e.event === "ten"), data.map((_, n) => n % 10 === 0));
+  assert.ok(posts.length < 20, `${posts.length} requests for ${data.length} publishes`);
+  assert.equal(client.status.waiting, 0);
+
+  // A name that no event may have.
+  const mixed = ["1", "2", "3", "4"].map((d) => client.publish("b", d, { event: d === "3" ? "$x" : undefined }));
+  const settled = await Promise.allSettled(mixed);
+  assert.deepEqual(settled.map((s) => s.reason?.status ?? 201), [201, 201, 400, 201]);
+  assert.deepEqual((await client.history("b")).events.map((e) => e.data), ["1", "2", "4"]);
+
+  // What never reached the server can be taken back, whatever it waits with.
+  await server.stop();
+  await until("it waits", () => client.status.state === "waiting");
+  const abort = new AbortController();
+  const waiting = ["5", "6", "7"].map((d) => client.publish("b", d, { signal: d === "6" ? abort.signal : undefined }));
+  await sleep(100);
+  abort.abort();
+  await assert.rejects(waiting[1], { name: "AbortError" });
+  assert.equal(client.status.waiting, 2);
+  await server.start();
+  await Promise.all([waiting[0], waiting[2]]);
+  assert.deepEqual((await client.history("b")).events.map((e) => e.data), ["5", "7"]); // the log was in memory
+});
+
 test("tokens are asked for anew, and travel in headers", async (t) => {
   const server = await serve(t);
   const seen = [];
