@@ -59,7 +59,7 @@ func TestClientWithoutWebTransport(t *testing.T) {
 	s.publish(t, "a", "", "text/plain", "first")
 	p := newTabWithQUIC(t, s, emptyPage)
 	for _, test := range []struct{ options, why string }{
-		{``, "no sign"},
+		{``, "nothing came through"},
 		{`, token: "t"`, "TypeError: a page's WebTransport carries no token"},
 	} {
 		p.run(`localStorage.clear(); began = performance.now()`)

@@ -24,7 +24,7 @@ const betweenChanges = 60_000;
 const lasting = 5000;
 /** How long names that nobody wants any more may still be subscribed. */
 const linger = 500;
-const noSign = "no sign";
+const noSign = "nothing came through";
 /** Milliseconds that a publish may take. */
 const publishWithin = 30_000;
 
