@@ -54,8 +54,11 @@ func (t *tail) find(after, epoch uint64) uint64 {
 // earlier: what comes after is going to be visited, and some of it may be in no log.
 func (c *catchUp) cutToTail(page *Page) bool {
 	hub := c.sub.shard.hub
+	if !hub.rules.ephemeral() {
+		return false
+	}
 	_, end := hub.tail.position()
-	if !hub.rules.ephemeral() || page.Cursor.Epoch != end.Epoch || page.Cursor.Seq <= end.Seq {
+	if page.Cursor.Epoch != end.Epoch || page.Cursor.Seq <= end.Seq {
 		return false
 	}
 	page.Cursor.ID, page.More = end, false
