@@ -1,6 +1,7 @@
 package duplex
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ func texts(t *testing.T) map[string]string {
 	files := make(map[string]string)
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {
+		case errors.Is(err, fs.ErrNotExist): // another test has removed it
+			return nil
 		case err != nil:
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || path != "." && strings.HasPrefix(d.Name(), ".")):
@@ -25,6 +28,9 @@ func texts(t *testing.T) map[string]string {
 			return nil
 		}
 		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		files[path] = string(text)
 		return err
 	})
