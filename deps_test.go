@@ -82,6 +82,8 @@ var pure = map[string][]string{
 	"internal/h2/wire":  {"net", "net/http", "os", "sync", "context"},
 	"internal/jsonscan": {"net", "net/http", "os", "sync", "context", "time"},
 	"topic":             {"net", "net/http", "os"},
+
+	"topic/internal/keep": {"net", "net/http", "os", "sync", "context"},
 }
 
 func TestArrows(t *testing.T) {
