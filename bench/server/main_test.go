@@ -119,7 +119,7 @@ func TestLibraries(t *testing.T) {
 }
 
 func typesAndPings(t *testing.T, address string) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for _, path := range []string{"/echo", "/fanout"} {
 		c, _, err := websocket.Dial(ctx, "ws://"+address+path, nil)
@@ -131,7 +131,7 @@ func typesAndPings(t *testing.T, address string) {
 			// Only what has come back proves that a hub knows us: before, it
 			// may not have heard of us.
 			var got websocket.MessageType
-			for got == 0 {
+			for got != want { // what was said before may come late
 				if err := c.Write(ctx, want, []byte("hello")); err != nil {
 					t.Fatal(err)
 				}
@@ -144,10 +144,9 @@ func typesAndPings(t *testing.T, address string) {
 				if err != nil || string(message) != "hello" {
 					t.Fatalf("%s: %q, %v", path, message, err)
 				}
-				got = messageType
-			}
-			if got != want {
-				t.Errorf("%s: type %v came back as %v", path, want, got)
+				if got = messageType; got != want && path == "/echo" {
+					t.Fatalf("%s: type %v came back as %v", path, want, got)
+				}
 			}
 		}
 		reading := make(chan error, 1)

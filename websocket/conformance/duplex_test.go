@@ -148,11 +148,11 @@ func echo(ctx context.Context, c *websocket.Conn) error {
 
 // runCases is the client that RunClient asks for.
 func runCases(ctx context.Context, url string, options *websocket.DialOptions) error {
-	dial := func(path string) (*websocket.Conn, error) {
+	dial := func(path string, options *websocket.DialOptions) (*websocket.Conn, error) {
 		c, _, err := websocket.Dial(ctx, url+path, options)
 		return c, err
 	}
-	c, err := dial("/getCaseCount")
+	c, err := dial("/getCaseCount", nil) // not a case: a busy machine may take its time
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func runCases(ctx context.Context, url string, options *websocket.DialOptions) e
 	for n := range count {
 		places <- struct{}{}
 		running.Go(func() { // ends with its connection
-			if c, err := dial("/runCase?agent=duplex&case=" + strconv.Itoa(n+1)); err == nil {
+			if c, err := dial("/runCase?agent=duplex&case="+strconv.Itoa(n+1), options); err == nil {
 				echo(ctx, c) // how it ends is for the judge
 				c.CloseNow()
 			}
@@ -178,7 +178,7 @@ func runCases(ctx context.Context, url string, options *websocket.DialOptions) e
 		})
 	}
 	running.Wait()
-	c, err = dial("/updateReports?agent=duplex")
+	c, err = dial("/updateReports?agent=duplex", nil)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ var enabled = sync.OnceValue(func() bool {
 	serving.Go(func() { s.Serve(l) }) // Ends by Close. Joined below.
 	defer serving.Wait()
 	defer s.Close()
-	client.SetDeadline(time.Now().Add(5 * time.Second))
+	client.SetDeadline(time.Now().Add(time.Minute))
 	settings, err := firstSettings(client)
 	return err == nil && offers(settings)
 })

@@ -38,7 +38,7 @@ func TestServer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "results.json")
 	var out bytes.Buffer
 	failed, err := run(t.Context(), []string{
-		"-server", echoServer(t), "-run", `^control/ping/|^limits/one-byte-more/`, "-json", file, "-timeout", "10s",
+		"-server", echoServer(t), "-run", `^control/ping/|^limits/one-byte-more/`, "-json", file, "-timeout", "1m",
 	}, &out, io.Discard)
 	if failed || err != nil {
 		t.Fatalf("failed: %t, %v\n%s", failed, err, &out)
@@ -60,7 +60,7 @@ func TestFailure(t *testing.T) {
 	var out bytes.Buffer
 	failed, err := run(t.Context(), []string{
 		// The server's limit is 1 MiB.
-		"-server", echoServer(t), "-run", `^limits/one-byte-more/one-frame$`, "-limit", "300000",
+		"-server", echoServer(t), "-run", `^limits/one-byte-more/one-frame$`, "-limit", "300000", "-timeout", "1m",
 	}, &out, io.Discard)
 	if !failed || err != nil {
 		t.Errorf("failed: %t, %v", failed, err)
