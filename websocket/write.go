@@ -31,7 +31,9 @@ func (o *output) bound(within time.Duration) { o.within, o.until, o.aside = with
 //
 // If ctx ends while other writes are in the way, nothing was sent and the connection stays
 // usable. If it ends during the writing itself, the connection is lost: part of a frame may be on
-// its way.
+// its way. If the network takes nothing more, the connection is over. The error is a [*CloseError]
+// then if the peer has said why, for which Write reads what there is, within
+// [Options].CloseTimeout.
 func (c *Conn) Write(ctx context.Context, messageType MessageType, payload []byte) error {
 	if err := checkMessage(messageType, payload); err != nil {
 		return err
