@@ -96,11 +96,15 @@ func (d *directory) restore() error {
 	return os.Rename(guard, streams)
 }
 
-// unguard gives up the second names: the server has opened the streams.
+// unguard gives up the second names: the server has opened the streams. That is on
+// the disk when it returns, as what is appended from now on must not be taken back.
 func (d *directory) unguard() error {
 	err := os.Rename(d.file(guardFolder), d.file(guardHalf))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err == nil {
+		err = syncFolder(d.path)
 	}
 	if err != nil {
 		return fmt.Errorf("jetlog: data directory: %w", err)
