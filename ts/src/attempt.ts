@@ -23,9 +23,8 @@ export class Attempt implements Receiver {
   readonly transport: Transport;
   /** Where it has begun. */
   readonly after: string;
-  /** What it brings, and what it was asked to bring, too. */
-  readonly names: Set<string>;
-  readonly asked: Map<string, unknown> = new Map();
+  /** What it was asked to bring; true: it does. */
+  readonly names: Map<string, unknown>;
   /** After this cursor it brings what it was asked to later, and what was not lost to it. */
   place = "";
   #reached = new Seen();
@@ -44,7 +43,7 @@ export class Attempt implements Receiver {
   constructor(owner: Owner, transport: Transport, open: Open, names: Set<string>, after: string) {
     this.#owner = owner;
     this.transport = transport;
-    this.names = names;
+    this.names = new Map([...names].map((name) => [name, true]));
     this.after = after;
     this.stream = open(owner.http, [...names], after, this);
   }

@@ -100,7 +100,7 @@ export class Direct implements Connection, Owner, Shared {
 
   brings(names: readonly string[]): string[] | undefined {
     const current = this.#current;
-    if (current && names.every((name) => current.names.has(name))) return [this.cursor, current.place];
+    if (current && names.every((name) => current.names.get(name) === true)) return [this.cursor, current.place];
   }
 
   #wanted(): Set<string> {
@@ -117,28 +117,26 @@ export class Direct implements Connection, Owner, Shared {
     const current = this.#current;
     if (!current) return; // the next stream begins with all
     const wanted = this.#wanted();
-    const { names, asked, stream } = current;
-    const add = [...wanted].filter((name) => !names.has(name) && !asked.has(name));
-    const remove = [...names, ...asked.keys()].filter((name) => !wanted.has(name));
+    const { names, stream } = current;
+    const add = [...wanted].filter((name) => !names.has(name));
+    const remove = [...names.keys()].filter((name) => !wanted.has(name));
     if (stream.change) {
       for (const name of remove) {
         names.delete(name);
-        asked.delete(name);
         stream.change("unsubscribe", name).catch(() => {}); // lost says so
       }
       for (const name of add) {
         const answer = stream.change("subscribe", name);
-        asked.set(name, answer);
+        names.set(name, answer);
         answer.then(
           (cursor) => {
-            if (asked.get(name) !== answer) return;
-            asked.delete(name);
-            names.add(name);
+            if (names.get(name) !== answer) return;
+            names.set(name, true);
             current.skips(cursor);
             this.#opened();
           },
           (error: DuplexError) => {
-            if (asked.get(name) === answer) asked.delete(name);
+            if (names.get(name) === answer) names.delete(name);
             if (!error.retryable) for (const r of this.#readers) if (r.names.includes(name)) r.over(error);
           },
         );
@@ -262,7 +260,7 @@ export class Direct implements Connection, Owner, Shared {
     old?.close();
     for (const reader of this.#readers) {
       reader.moved(this.cursor);
-      if (!this.brings(reader.names) || !reader.synced) reader.desync();
+      reader.taken(a.after);
     }
     this.cursor = a.after;
     this.#reached = true;

@@ -38,8 +38,11 @@ export class Reader implements Feed {
   #shared: Shared;
   #abort = new AbortController();
   #busy = false;
+  /** Or closed. */
   #paused = false;
   #placed = false;
+  /** The stream may still bring what it has seen. */
+  #behind = false;
   /** The gap of a page that it was told of last. */
   #told: string | undefined;
 
@@ -55,10 +58,6 @@ export class Reader implements Feed {
     return this.names.length === 1 && !this.names[0]!.includes("*") ? this.names[0] : undefined;
   }
 
-  get #stopped(): boolean {
-    return this.#paused || this.#abort.signal.aborted;
-  }
-
   /** The first stream begins at this cursor. */
   begin(cursor: string): void {
     this.synced = !this.#paused && this.cursor === cursor;
@@ -66,8 +65,8 @@ export class Reader implements Feed {
 
   /** An event of the stream, or the end of a topic, for whoever it is. */
   event(event: TopicEvent): void {
-    if (this.#stopped || !matches(this.names, topicOf(event))) return;
-    if (this.synced) return void this.give(event);
+    if (this.#paused || !matches(this.names, topicOf(event))) return;
+    if (this.synced) return this.give(event);
     if (!this.#after || this.#heard.push(event) <= mostHeard) return;
     const oldest = this.#heard.shift()!;
     if (oldest.event !== "$end") this.#after[0] = oldest.id;
@@ -76,7 +75,7 @@ export class Reader implements Feed {
   /** The stream works, again, or brings more: a reader that is synced has its place. */
   opened(): void {
     if (this.synced) return this.#place();
-    if (this.#after || this.#stopped) return;
+    if (this.#after || this.#paused) return;
     this.#listen();
     void this.#catchUp();
   }
@@ -84,6 +83,13 @@ export class Reader implements Feed {
   #listen(): void {
     this.#heard = [];
     this.#after = this.#shared.brings(this.names);
+  }
+
+  /** Another stream has taken over, that began at a cursor. Of epochs that it has not seen it cannot tell what came before. */
+  taken(cursor: string): void {
+    this.#behind = true;
+    this.#after = undefined;
+    this.synced &&= !!this.#shared.brings(this.names) && (!this.#seen.size || this.#seen.beyond(cursor) >= 0);
   }
 
   /** The stream is gone, after it was here. */
@@ -100,24 +106,31 @@ export class Reader implements Feed {
   }
 
   /** Gives what it has not seen. Of ends, pages do not tell, and may be beyond them. */
-  give(event: TopicEvent): boolean {
+  give(event: TopicEvent): void {
     const end = event.event === "$end";
     const news = this.#seen.add(event.id);
-    if (news) this.cursor = event.id;
-    if (end ? !this.#ends.add(event.id) : !news) return false;
+    if (news) {
+      this.cursor = event.id;
+      this.#behind = false;
+    }
+    if (end ? !this.#ends.add(event.id) : !news) return;
     this.sink.take(end ? { ...event, id: this.cursor } : event);
     if (end && this.only) this.over();
-    return true;
   }
 
-  /** The stream has lost something. If that may be what this reader was given, or was told in part, it is not told. */
+  /** The stream has lost something; false: that may be what others have brought to this reader. */
   gap(event: TopicEvent): boolean {
-    return !(this.#seen.beyond(event.data.after) > 0) && this.give(event);
+    if (this.#behind && this.#seen.beyond(event.data.after) > 0) return false;
+    if (!(this.#seen.beyond(event.id) > 0)) this.#seen.add((this.cursor = event.id));
+    this.sink.take({ ...event, id: this.cursor });
+    return true;
   }
 
   /** The stream is at this cursor, and has given all before it. */
   moved(cursor: string): void {
-    if (!this.synced || !this.#seen.add(cursor)) return;
+    if (!this.synced || this.#seen.beyond(cursor) > 0) return;
+    this.#behind = false;
+    if (!this.#seen.add(cursor)) return;
     this.cursor = cursor;
     this.sink.moved(cursor);
   }
@@ -131,8 +144,7 @@ export class Reader implements Feed {
   /** Asks without a stream. */
   ask(): void {
     this.desync();
-    if (this.#stopped) return;
-    this.#after = ["-0"];
+    if (!this.#paused) this.#after = ["-0"];
     void this.#catchUp();
   }
 
@@ -142,14 +154,14 @@ export class Reader implements Feed {
     this.#busy = true;
     const { signal } = this.#abort;
     const backoff = new Backoff();
-    for (let behind = 0; this.#after; ) {
+    for (let behind = 0; this.#after && !signal.aborted; ) {
       const after = this.#after;
       let page;
       try {
         page = await this.#shared.http.page(this.names, { after: this.cursor, limit: 1000 }, signal);
       } catch (e) {
         const error = failure(e, signal);
-        if (!error.retryable && !signal.aborted) this.over(error);
+        if (!error.retryable) this.over(error);
         if (!signal.aborted) await sleep(backoff.next(error), signal);
         continue;
       }
@@ -169,13 +181,14 @@ export class Reader implements Feed {
       this.#seen.add((this.cursor = page.cursor));
       this.sink.moved(page.cursor);
       if (page.end) this.give({ id: page.cursor, topic: "", event: "$end", data: { topic: this.only } });
-      else if (after.every((cursor) => !cursor.includes("-") || this.#seen.beyond(cursor) >= 0)) this.#join();
+      else if (after.every((cursor) => !cursor || this.#seen.beyond(cursor) >= 0)) this.#join();
       else if (!page.more) {
         // A server that knows less than that of the stream has answered, or one of another epoch.
         await sleep(25 * 4 ** ++behind, signal);
-        if (behind < 3 || !this.#after) continue;
-        this.#listen();
-        behind = 0;
+        if (behind > 2 && this.#after) {
+          this.#listen();
+          behind = 0;
+        }
       }
     }
     this.#busy = false;
@@ -183,7 +196,7 @@ export class Reader implements Feed {
 
   /** From here on, the stream is the reader's. */
   #join(): void {
-    this.synced = true;
+    this.synced = this.#behind = true;
     this.#after = undefined;
     this.#place();
     for (const event of this.#heard.splice(0)) this.event(event);
@@ -201,7 +214,7 @@ export class Reader implements Feed {
 
   close(): void {
     this.#abort.abort();
-    this.desync();
+    this.pause();
     this.#shared.left(this);
   }
 

@@ -13,7 +13,7 @@ const { Client } = await bundle("client");
 const runs = Number(process.env.RUNS ?? 100);
 const first = Number(process.env.SEED ?? 1);
 const steps = 250;
-const transports = ["websocket", "sse", "stream", "longpoll", "poll"];
+const all = ["websocket", "sse", "stream", "longpoll", "poll"];
 
 /** What is published and read, and what may happen besides, with its weight. */
 const plain = { topics: ["t/a", "t/b", "t/c/d", "u/a"], names: [["t/a"], ["t/*"], ["t/**"], ["u/a"], ["*/a"], ["t/a", "u/a"], ["t/c/*", "t/b"]] };
@@ -23,6 +23,7 @@ const kinds = {
   "topics conflate, or keep nothing": { topics: [...plain.topics, "c/v", "c/v", "c/w", "e/x"], names: [["c/v"], ["c/*", "u/a"], ["**"], ["t/a"], ["e/*"], ["e/x", "t/a"], ["*/a"]] },
   "topics end": { ...plain, topics: [...plain.topics, "t/e", "u/e"], names: [["t/e"], ["t/e"], ["t/*"], ["*/e"], ["t/e", "u/e"], ["u/a"]], end: 2 },
   "events are evicted": { ...plain, evict: 3 },
+  "topics drop": { ...plain, topics: [...plain.topics, "d/a", "d/a"], names: [["d/a"], ["*/a"], ["**"], ["t/*"]], transports: ["websocket"], use: 0, cut: 0, check: 0 },
   "the server restarts": { ...plain, evict: 1, restart: 2 },
 };
 
@@ -34,6 +35,11 @@ class Taker {
   forgiven = false;
   /** It was not told how much is lost, or begins with the oldest that there will be. */
   lossy = false;
+  /** Since its cursor was lost, the server begins with the first event, and it with what it has not seen: from here. */
+  again = Infinity;
+  /** The last entry that it was not given of those that may be dropped, and up to where it was told that some are. */
+  dropped = 0;
+  toldTo = 0;
   over = false; // by the test
   done = false; // by the end of its topic
   paused = false;
@@ -65,7 +71,7 @@ class Taker {
   #wants(i, seen) {
     const { topic, end } = this.#world.log[i];
     if (end || !matches(this.names, topic)) return false;
-    if (topic[0] === "e") return false; // may be missed
+    if (topic[0] === "e" || topic[0] === "d") return false; // may be missed
     return topic[0] !== "c" || !this.#world.log.slice(i + 1, seen).some((e) => e.topic === topic);
   }
 
@@ -99,8 +105,13 @@ class Taker {
     assert.ok(!this.over && !this.done && !this.paused, `${label}: not to be given anything`);
     const world = this.#world;
     if (event.event === "$gap") {
+      const place = world.placeOf(event.id);
+      if (place > this.dropped) this.dropped = 0;
+      this.toldTo = Math.max(this.toldTo, place);
+      if (world.log.slice(0, place).some((e) => e.topic[0] === "d")) return;
       const missing = this.#missing(world.log.length);
       assert.ok((missing >= 0 && missing < world.gone) || this.forgiven, `${label}: a $gap for nothing`);
+      if (this.forgiven) this.again = 0;
       this.forgiven = false;
       const { oldest } = event.data;
       if (oldest) this.#next = Math.max(this.#next, world.placeOf(oldest) - 1);
@@ -117,11 +128,18 @@ class Taker {
       return;
     }
     const i = world.placeOf(event.id) - 1;
+    if (i < 0) return; // it was read before the log lost it
     assert.ok(matches(this.names, event.topic), `${label}: ${event.topic}`);
     assert.ok(!this.given.includes(event.id), `${label}: given ${event.id} twice`);
     // Who begins now may be given what is on its way already.
     if (this.#next < 0 || this.#next === undefined) this.#next = this.#next < 0 ? Math.min(i, -this.#next) : i;
+    if (i < this.#next && i >= this.again) {
+      this.given.push(event.id);
+      this.again = i + 1;
+      return;
+    }
     assert.ok(i >= this.#next, `${label}: given ${event.id} out of order`);
+    for (let j = this.#next; j < i; j++) if (world.log[j].topic[0] === "d" && matches(this.names, world.log[j].topic) && j >= this.toldTo) this.dropped = j + 1;
     this.#passes(i, label);
     this.given.push(event.id);
     this.#next = i + 1;
@@ -149,15 +167,16 @@ class Taker {
   /** Whether there is nothing left that it has to be given. */
   get satisfied() {
     if (!this.over && !this.done && this.names.length === 1 && this.#world.ended(this.names[0])) return false;
-    return this.over || this.paused || this.#missing(this.#world.log.length) < 0;
+    return this.over || this.paused || (this.#missing(this.#world.log.length) < 0 && !this.dropped);
   }
 }
 
-async function run(seed, { topics, names, ...more }) {
+async function run(seed, { topics, names, transports = all, ...more }) {
   const world = new World(seed);
   await world.during(async () => {
     let direct;
     const client = new Client("http://x", {
+      transports,
       fetch: world.fetch,
       WebSocket: world.WebSocket,
       between: (own, changed) => (direct = own(changed)),
@@ -180,7 +199,7 @@ async function run(seed, { topics, names, ...more }) {
       serve: [16, () => world.requests.size && world.serve(world.of(world.requests))],
       tick: [6, () => world.tick()],
       ping: [4, () => world.connections.size && world.of(world.connections).ping()],
-      use: [3, () => client.use(drawn(3) ? [world.of(transports)] : transports.slice(drawn(5)))],
+      use: [3, () => client.use(drawn(3) ? [world.of(transports)] : transports.slice(drawn(transports.length)))],
       cut: [1, () => world.connections.size && world.of(world.connections).cut()],
       check: [1, () => client.check()],
       begin: [
@@ -214,7 +233,7 @@ async function run(seed, { topics, names, ...more }) {
         },
       ],
     };
-    for (const [name, weight] of Object.entries(more)) actions[name] = [weight, extra[name]];
+    for (const [name, weight] of Object.entries(more)) actions[name] = [weight, extra[name] ?? actions[name][1]];
     const chances = Object.entries(actions).flatMap(([name, [weight]]) => Array(weight).fill(name));
     try {
       for (let i = 0; i < steps; i++) {

@@ -6,10 +6,13 @@ const turn = setImmediate;
 const encoder = new TextEncoder();
 
 /** What a topic's rule does to those who lag, by the topic's first segment (PROTOCOL.md §2.6, §5.17). */
-const rule = (topic) => ({ c: "conflate", e: "ephemeral" })[topic[0]];
+const rule = (topic) => ({ c: "conflate", d: "drop", e: "ephemeral" })[topic[0]];
+
+/** The client's modules outlive a world: time goes on in the next. */
+let began = 0;
 
 export class World {
-  clock = 1;
+  clock = (began += 1e9);
   /** All that was ever stored, in the order of the log: {id, topic, end}. */
   log = [];
   /** How many of the oldest are gone. */
@@ -115,7 +118,7 @@ export class World {
   }
 
   cursorAt(place) {
-    return this.log[place - 1]?.id ?? this.#id(place);
+    return this.log[place - 1]?.id ?? "1-0";
   }
 
   #start(after) {
@@ -263,6 +266,9 @@ class Connection {
   #live = 0;
   #begun = false;
   #out = [];
+  /** What was, by a topic's rule, while it lagged. */
+  #dropped = [];
+  #told = new Map();
   #waiting;
   #over = false;
 
@@ -322,16 +328,16 @@ class Connection {
   #gaps(after, unknown) {
     const world = this.#world;
     let told = false;
-    const groups = this.#socket ? this.#names.map((name) => [name]) : [this.#names];
+    const groups = this.#socket ? [...this.#subscribed.keys()].map((name) => [name]) : [this.#names];
     const places = [];
     for (const names of groups) {
-      const lost = world.lost(this.#place, names, unknown);
+      const lost = world.lost(Math.max(this.#place, this.#socket ? this.#subscribed.get(names[0]) : 0), names, unknown);
       places.push(lost ? lost.place : Math.max(this.#place, world.gone));
       if (!lost) continue;
       told = true;
       this.#say({ id: world.cursorAt(lost.place), event: "$gap", data: { after, oldest: lost.oldest, ...(this.#socket && { topic: names[0] }) } });
     }
-    this.#place = Math.min(...places);
+    this.#place = places.length ? Math.min(...places) : Math.max(this.#place, world.gone);
     return told;
   }
 
@@ -347,16 +353,35 @@ class Connection {
     const world = this.#world;
     if (this.#place < world.gone) return this.#overtaken();
     const to = Math.min(world.log.length, this.#place + 1 + world.random(5));
+    const lags = this.#place >= this.#live && world.log.length - this.#place > 3;
     for (; this.#place < to; this.#place++) {
       const e = world.log[this.#place];
+      if (lags && rule(e.topic) === "drop") {
+        this.#dropped.push(this.#place);
+        continue;
+      }
       const wants = [...this.#subscribed].some(([name, from]) => from <= this.#place && matches([name], e.topic));
       if (!wants || !world.kept(this.#place, world.log.length, this.#live)) continue;
+      if (this.#dropped.length) this.#drop(e);
       if (e.end) this.#say({ id: e.id, event: "$end", data: { topic: e.topic } });
       else this.#say(json(e));
       if (!e.end || !this.#subscribed.delete(e.topic) || this.#socket || this.#names.length > 1) continue;
       this.#out.push(undefined); // the end of the answer
       this.#place = world.log.length;
     }
+    if (this.#dropped.length && this.#place === world.log.length) this.#drop();
+  }
+
+  /** Tells once of what was dropped, when it is known where that ends: before the subscription's next event, or at the end. */
+  #drop(next) {
+    const world = this.#world;
+    for (const [topic, from] of this.#subscribed) {
+      if (next && !matches([topic], next.topic)) continue;
+      const first = this.#dropped.find((place) => place >= Math.max(from, this.#told.get(topic) ?? 0) && matches([topic], world.log[place].topic));
+      this.#told.set(topic, this.#place);
+      if (first !== undefined) this.#say({ id: world.cursorAt(this.#place), event: "$gap", data: { after: world.cursorAt(first), oldest: next?.id, topic } });
+    }
+    if (!next) this.#dropped = [];
   }
 
   /** Retention was faster. */
@@ -378,7 +403,12 @@ class Connection {
   #deliver() {
     const message = this.#out.shift();
     const text = JSON.stringify(message);
-    if (this.#socket) return this.#socket.onmessage({ data: text });
+    if (this.#socket) {
+      this.#socket.onmessage({ data: text });
+      // Those of WebTransport may come in one task.
+      if (this.#out.length && !this.#world.random(3) && !this.#over) this.#deliver();
+      return;
+    }
     const waiting = this.#waiting;
     this.#waiting = undefined;
     if (!message) {
