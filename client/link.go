@@ -190,6 +190,8 @@ func (l *link) read(ctx context.Context, s *subscription, first func(*reading, s
 		switch {
 		case ctx.Err() != nil || err == errStale || err == errOver:
 			return
+		case err == errAgain:
+			continue
 		case r.begun && unauthorized(err) && l.c.opts.Token != nil:
 			continue // with another token, perhaps
 		case !r.begun:

@@ -59,7 +59,7 @@ func (r *reading) take(ctx context.Context, e topic.Envelope) error {
 	passesOthers := r.several && e.Type == topic.TypeGap
 	if !r.begun {
 		place := e.ID
-		if passesOthers {
+		if passesOthers || e.Topic != "" {
 			place = ""
 		}
 		if err := r.signalled(place); err != nil {

@@ -326,13 +326,20 @@ func (s *session) give(ctx context.Context, to *entry, e topic.Envelope) {
 			if s.waitRoom(ctx, to, len(e.Data)) {
 				continue
 			}
-			s.unsubscribe(to.s)
-			to.feed.park(func() { s.link.attach(to.s) })
+			s.again(to)
+		case errAgain:
+			s.again(to)
 		case errOver:
 			s.forget(to)
 		}
 		return
 	}
+}
+
+// again subscribes once more, from the cursor, when there is room.
+func (s *session) again(to *entry) {
+	s.unsubscribe(to.s)
+	to.feed.park(func() { s.link.attach(to.s) })
 }
 
 // waitRoom waits for a subscription that is slow, and reports whether to try

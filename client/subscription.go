@@ -16,10 +16,6 @@ const (
 	// single larger event is taken when the queue is empty.
 	queueEvents = 256
 	queueBytes  = 1 << 20
-
-	// mostGiven bounds the ids that are noted while another feed is about to
-	// take over (PROTOCOL.md §15.5).
-	mostGiven = 10_000
 )
 
 var (
@@ -29,6 +25,8 @@ var (
 	errStale = errors.New("another connection has taken over")
 	// errFull is told to a feed that must not go on yet.
 	errFull = errors.New("the reader is slow")
+	// errAgain is told to a feed that has to begin again, at the cursor.
+	errAgain = errors.New("the gap may be another's")
 )
 
 // A subscription is a cursor, and a short queue of what was received. Events
@@ -42,8 +40,9 @@ type subscription struct {
 	mu       sync.Mutex // guards what follows
 	cursor   string     // where to go on
 	placed   bool       // the cursor is one of the server, neither Earliest nor Now
-	feed     *feed      // that counts; nil if there is none
-	link     int64      // the number of the newest link that a feed was of
+	seen     seen
+	feed     *feed // that counts; nil if there is none
+	link     int64 // the number of the newest link that a feed was of
 	pending  map[*feed]struct{}
 	queue    []queued
 	bytes    int           // of queue
@@ -65,12 +64,13 @@ type queued struct {
 // it is promoted.
 type feed struct {
 	s       *subscription
-	given   map[string]struct{} // ids that the feed before has delivered since this one began
-	dropped chan struct{}       // closed when it does not count any more
+	after   string        // where it begins
+	behind  bool          // it may still bring what the feed before has
+	dropped chan struct{} // closed when it does not count any more
 }
 
 func newSubscription(topics []string, opts *SubscribeOptions) (*subscription, error) {
-	s := &subscription{topics: topics, pending: make(map[*feed]struct{})}
+	s := &subscription{topics: topics, seen: make(seen), pending: make(map[*feed]struct{})}
 	if opts != nil {
 		s.SubscribeOptions = *opts
 	}
@@ -96,7 +96,7 @@ func newSubscription(topics []string, opts *SubscribeOptions) (*subscription, er
 func (s *subscription) begin() (f *feed, after string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f = &feed{s: s, dropped: make(chan struct{})}
+	f = &feed{s: s, after: s.cursor, dropped: make(chan struct{})}
 	s.pending[f] = struct{}{}
 	return f, s.cursor
 }
@@ -120,8 +120,9 @@ func (f *feed) promote(link int64, place string) error {
 		s.push(queued{opened: true})
 	}
 	s.feed, s.resume, s.parked = f, nil, false
+	f.behind = f.after != s.cursor
 	if !s.placed && place != "" {
-		s.cursor, s.placed = place, true
+		f.move(place)
 	}
 	return nil
 }
@@ -138,8 +139,17 @@ func (f *feed) end() {
 	}
 }
 
-// take moves the cursor, and queues what is for the consumer. It returns
-// errFull if the same has to be given again later.
+// move goes on to a cursor of the server, unless it was passed.
+func (f *feed) move(cursor string) {
+	if s := f.s; cursor != "" && !s.seen.passed(cursor) {
+		s.seen.add(cursor)
+		s.cursor, s.placed = cursor, true
+		f.behind = false
+	}
+}
+
+// take moves the cursor, and queues what is for the consumer, unless that was
+// given before. It returns errFull if the same has to be given again later.
 func (f *feed) take(e topic.Envelope, passesOthers bool) error {
 	s := f.s
 	s.mu.Lock()
@@ -147,10 +157,20 @@ func (f *feed) take(e topic.Envelope, passesOthers bool) error {
 	if s.feed != f || s.finished {
 		return errStale
 	}
-	if !strings.HasPrefix(e.Type, "$") {
-		return s.takeEvent(e)
+	forConsumer := !strings.HasPrefix(e.Type, "$")
+	switch {
+	case forConsumer && s.seen.has(e.ID):
+		return nil
+	case e.Type == topic.TypeGap:
+		// It may be about what the feed before has given. The server can tell.
+		if f.behind {
+			s.parked = true // the consumer need not know
+			return errAgain
+		}
+		forConsumer = true
+	case e.Type == topic.TypeEnd:
+		forConsumer = s.only != "" || !s.seen.has(e.ID)
 	}
-	forConsumer := e.Type == topic.TypeGap || e.Type == topic.TypeEnd
 	if forConsumer {
 		if s.full(len(e.Data)) {
 			return errFull
@@ -158,36 +178,12 @@ func (f *feed) take(e topic.Envelope, passesOthers bool) error {
 		s.push(queued{event: e})
 	}
 	// §6.1: signals that are not known are ignored, but for their id.
-	if e.ID != "" && !passesOthers && len(f.given) == 0 {
-		s.cursor, s.placed = e.ID, true
+	if !passesOthers {
+		f.move(e.ID)
 	}
 	if e.Type == topic.TypeEnd && s.only != "" {
 		s.finish(nil)
 		return errOver
-	}
-	return nil
-}
-
-func (s *subscription) takeEvent(e topic.Envelope) error {
-	f := s.feed
-	if _, ok := f.given[e.ID]; ok {
-		delete(f.given, e.ID)
-		return nil
-	}
-	if s.full(len(e.Data)) {
-		return errFull
-	}
-	f.given = nil // the first that is new: so are all that follow
-	s.push(queued{event: e})
-	s.cursor, s.placed = e.ID, true
-	for other := range s.pending {
-		if other.given == nil {
-			other.given = make(map[string]struct{})
-		}
-		if other.given[e.ID] = struct{}{}; len(other.given) == mostGiven {
-			delete(s.pending, other) // it is too late to take over from where it began
-			close(other.dropped)
-		}
 	}
 	return nil
 }
@@ -201,10 +197,7 @@ func (f *feed) turn(cursor string) error {
 	if s.feed != f || s.finished {
 		return errStale
 	}
-	if cursor != "" && len(f.given) == 0 {
-		s.cursor, s.placed = cursor, true
-	}
-	f.given = nil // the next page begins after the cursor
+	f.move(cursor)
 	return nil
 }
 
