@@ -1,6 +1,9 @@
 package client
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -174,6 +177,43 @@ func TestOutbox(t *testing.T) {
 		wantList(t, "ids", ids, "e-1", "e-2", "e-3")
 		if len(s.requests) != 2 {
 			t.Errorf("%d requests, want the first and a batch: %q", len(s.requests), s.requests)
+		}
+	})
+}
+
+// PROTOCOL.md §15.7: a refused publish fails alone, also if it was part of a batch.
+func TestOutboxRefused(t *testing.T) {
+	s := &store{t: t}
+	var proceed chan struct{}
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		<-proceed
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if bytes.Contains(body, []byte("bad")) {
+			refuse(w, http.StatusBadRequest, "bad-json")
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		s.serve(w, r)
+	}
+	bubble(t, handler, func(t *testing.T, c *Client) {
+		proceed = make(chan struct{})
+		texts := []string{"first", "good", "bad", "better", "later"}
+		ids, errs := make([]string, len(texts)), make([]error, len(texts))
+		var publishing sync.WaitGroup
+		for i, text := range texts {
+			publishing.Go(func() { ids[i], errs[i] = c.Publish(t.Context(), "a", []byte(text), nil) })
+			synctest.Wait()
+		}
+		close(proceed)
+		publishing.Wait()
+		wantList(t, "ids", ids, "e-1", "e-2", "", "e-3", "e-4")
+		for i, err := range errs {
+			if problem, ok := errors.AsType[*ProblemError](err); ok != (texts[i] == "bad") || ok && problem.Name != "bad-json" || !ok && err != nil {
+				t.Errorf("%s: %v", texts[i], err)
+			}
 		}
 	})
 }

@@ -56,6 +56,12 @@ func refusal(err error, handshake bool) bool {
 	return !handshake || e.Name != "bad-handshake" && e.Name != "upgrade-required"
 }
 
+// refused reports whether a request was answered, and would be again, by an error.
+func refused(err error) bool {
+	e, ok := errors.AsType[*ProblemError](err)
+	return ok && !e.Temporary()
+}
+
 // hopeless reports whether other transports would fail for the same reason now:
 // nobody is there, or the server wants to be left alone.
 func hopeless(err error, handshake bool) bool {

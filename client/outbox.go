@@ -35,6 +35,7 @@ type letter struct {
 	event   Event
 	done    chan outcome // gets one; it has room for it
 	left    bool         // nobody waits for it any more
+	alone   bool         // a batch that it was part of was refused
 }
 
 type outcome struct {
@@ -101,6 +102,12 @@ func (o *outbox) run() {
 		}
 		p.key = cmp.Or(p.key, rand.Text())
 		ids, err := o.c.post(o.c.ctx, p, func() bool { return o.wanted(batch) })
+		if len(batch) > 1 && refused(err) { // it may be for one of them only
+			for _, l := range batch {
+				l.alone = true
+			}
+			continue
+		}
 		o.mu.Lock()
 		o.letters = o.letters[len(batch):]
 		o.mu.Unlock()
@@ -140,7 +147,7 @@ func (o *outbox) next() []*letter {
 // joins reports whether the letter can be part of a batch for the topic.
 func (l *letter) joins(topic string) bool {
 	p := &l.posting
-	return p.topic == topic && p.key == "" && !p.end && p.method == "" && l.event.batchable()
+	return !l.alone && p.topic == topic && p.key == "" && !p.end && p.method == "" && l.event.batchable()
 }
 
 // wanted reports whether anybody still waits for one of the letters.
