@@ -118,7 +118,7 @@ export class Outbox {
   /** The one to send next, if it is time. */
   #next(): Item | undefined {
     if (this.#pause || this.#closed) return;
-    const busy = this.#items.filter((item) => item.busy).length;
+    const busy = this.#items.filter(({ busy, publication }) => busy && publication.sent).length; // not those that are being kept
     const item = this.#items[busy];
     if (item && !item.busy && (!busy || (busy < pipeline && this.#connection.pipelines(item.publication)))) return item;
   }

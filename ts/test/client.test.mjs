@@ -403,6 +403,21 @@ test("the outbox is bounded, and keeps what a store keeps", async (t) => {
   await until("the store is empty", () => kept.size === 0);
 });
 
+test("what an earlier page has left goes first, in its order", async (t) => {
+  const server = await serve(t);
+  const left = ["a", "b"].map((data) => ({ key: data, topic: "in/order", media: "text/plain", data }));
+  let load;
+  const loaded = new Promise((done) => (load = () => done(left)));
+  const client = new Duplex(server.url, { store: { load: () => loaded, put: async () => {}, remove: async () => {} } });
+  t.after(() => client.close());
+  await client.subscribe("other", () => {}).ready; // there is a connection, which takes several at a time
+  const published = client.publish("in/order", "c");
+  load();
+  await published;
+  const { events } = await client.history("in/order", { after: "earliest" });
+  assert.deepEqual(events.map((e) => e.data), ["a", "b", "c"]);
+});
+
 test("a signal takes back what was not sent, and ends what is read", async (t) => {
   const server = await serve(t);
   await server.stop();
