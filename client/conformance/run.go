@@ -269,7 +269,7 @@ func (j *trial) complete() {
 // change changes the transport under load.
 func (j *trial) change(c *Change) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
+	go func() { // Ends with stop. Joined by stopped.
 		defer close(stopped)
 		ticker := time.NewTicker(time.Millisecond)
 		defer ticker.Stop()

@@ -21,7 +21,7 @@ func Serve(t testing.TB, handle func(net.Conn)) (address string) {
 			if err != nil {
 				return
 			}
-			go func() {
+			go func() { // ends when handle returns
 				defer conn.Close()
 				handle(conn)
 			}()
@@ -37,7 +37,7 @@ func Tunnel(client net.Conn, r io.Reader, address string) {
 	if err != nil {
 		return
 	}
-	go func() {
+	go func() { // ends with the server's side, which is closed below
 		io.Copy(client, server)
 		client.Close()
 	}()
