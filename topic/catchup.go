@@ -22,7 +22,7 @@ type catchUp struct {
 	interests     []Interest      // theirs; the read moves the cursors forward
 	dropped       []dropped       // by each; nil if nothing was
 	visited       ID              // the shard's position, if only the tail has what lacks; else zero
-	openings      [][]byte        // of those that take effect with it
+	head          [][]byte        // what the batch begins with: openings of those that take effect with it, then signals
 	greet         bool            // $ping, if there is no $gap, as the first signal
 	ping          bool            // a heartbeat that is due
 
@@ -36,6 +36,7 @@ type catchUp struct {
 	sent   time.Time
 	pause  time.Duration // a rest that is due after it
 	counts Stats
+	broken error // the form, by a signal
 }
 
 func newCatchUp(sub *Subscriber) *catchUp {
@@ -45,7 +46,7 @@ func newCatchUp(sub *Subscriber) *catchUp {
 	}
 	sub.pingOwed = false
 	if len(sub.openings) > 0 {
-		c.openings, sub.openings = sub.openings, nil
+		c.head, sub.openings = sub.openings, nil
 	}
 	for i, sn := range sub.subscriptions {
 		in := Interest{Patterns: sn.patterns, After: sn.cursor}
@@ -62,7 +63,7 @@ func newCatchUp(sub *Subscriber) *catchUp {
 			c.dropped[i] = *sn.dropped
 		}
 		if sn.opening != nil {
-			c.openings = append(c.openings, sn.opening)
+			c.head = append(c.head, sn.opening)
 			sn.opening = nil
 		}
 		c.subscriptions = append(c.subscriptions, sn)
@@ -73,7 +74,6 @@ func newCatchUp(sub *Subscriber) *catchUp {
 
 // run reads, encodes and sends one turn.
 func (c *catchUp) run(ctx context.Context, log Log) {
-	opts := &c.sub.opts
 	page, err := c.read(ctx, log)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -83,34 +83,22 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		return
 	}
 	cut := c.cutToTail(&page)
-	atEnd := !page.More && !cut
 	c.end, c.more = page.Cursor.ID, page.More
-	batch := Batch{Chunks: c.openings}
-	var broken error // the form
-	signal := func(s Signal) {
-		if opts.Form == nil {
-			return
-		}
-		b, err := encodeSignal(opts.Form, s)
-		if broken = cmp.Or(broken, err); len(b) > 0 {
-			batch.Chunks = append(batch.Chunks, b)
-		}
+	entries, end := c.tellGaps(page)
+	if end != nil {
+		c.send(Batch{End: end})
+		return
 	}
-	told := false
-	tell := func(g Gap, asked string) (goOn bool) {
-		told = true
-		c.counts.Gaps++
-		if opts.EndAtGap {
-			c.send(Batch{End: &GapError{g.Oldest}})
-			return false
-		}
-		signal(gapSignal(g, asked, c.subscriptions[g.Interest].called()))
-		c.interests[g.Interest].After = g.Cursor
-		if c.dropped != nil {
-			c.dropped[g.Interest].tell()
-		}
-		return true
+	if c.greet && !c.told() || c.ping {
+		c.signal(pingSignal(c.common(), c.sub.shard.hub.pingData))
 	}
+	c.advance(page.Cursor, !page.More && !cut)
+	c.give(entries, c.sub.opts.Form == nil && (len(page.Entries) > 0 || len(page.Gaps) > 0))
+}
+
+// tellGaps begins the batch with the gaps of a page, and returns what of it is to
+// be given after them. If there is an end, it is all that is sent.
+func (c *catchUp) tellGaps(page Page) (entries []ruled, end error) {
 	chosen := c.withPassed(c.choose(page), c.end)
 	for _, g := range append(page.Gaps, c.lost(page)...) {
 		g = c.beforeChosen(g, chosen)
@@ -118,55 +106,88 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		if asked == "" {
 			asked = c.interests[g.Interest].After.String()
 		}
-		if !tell(g, asked) {
-			return
+		if end = c.tell(g, asked); end != nil {
+			return nil, end
 		}
 	}
 	entries, gaps := c.drop(chosen, page.More)
 	for _, g := range gaps {
-		if !tell(g, c.dropped[g.Interest].from.String()) {
-			return
+		if end = c.tell(g, c.dropped[g.Interest].from.String()); end != nil {
+			return nil, end
 		}
 	}
-	if told {
+	if c.told() {
 		entries = slices.DeleteFunc(entries, func(e ruled) bool { return e.passing() && !c.wanted(e) })
 	}
-	if c.greet && !told || c.ping {
-		signal(pingSignal(c.common(), c.sub.shard.hub.pingData))
+	return entries, nil
+}
+
+// tell tells of one gap, or ends a subscriber that is not to be told.
+func (c *catchUp) tell(g Gap, asked string) (end error) {
+	c.counts.Gaps++
+	if c.sub.opts.EndAtGap {
+		return &GapError{g.Oldest}
 	}
+	c.signal(gapSignal(g, asked, c.subscriptions[g.Interest].called()))
+	c.interests[g.Interest].After = g.Cursor
+	if c.dropped != nil {
+		c.dropped[g.Interest].tell()
+	}
+	return nil
+}
+
+// told reports whether the batch tells of a gap.
+func (c *catchUp) told() bool { return c.counts.Gaps > 0 }
+
+// signal adds a signal to what the batch begins with.
+func (c *catchUp) signal(s Signal) {
+	form := c.sub.opts.Form
+	if form == nil {
+		return
+	}
+	b, err := encodeSignal(form, s)
+	if c.broken = cmp.Or(c.broken, err); len(b) > 0 {
+		c.head = append(c.head, b)
+	}
+}
+
+// advance moves the cursors forward to where the read has come.
+func (c *catchUp) advance(to Cursor, atEnd bool) {
 	for i := range c.interests {
 		in := &c.interests[i]
 		switch {
-		case in.After.Seq > page.Cursor.Seq:
+		case in.After.Seq > to.Seq:
 		case atEnd: // no loss lies after it
-			in.After = Cursor{ID: page.Cursor.ID}
+			in.After = Cursor{ID: to.ID}
 		default:
-			in.After = in.After.Advance(page.Cursor.ID)
+			in.After = in.After.Advance(to.ID)
 		}
 	}
+}
+
+// give sends the entries after what the batch begins with. If there is something
+// to read, the entries are not given: a batch without any says so.
+func (c *catchUp) give(entries []ruled, somethingToRead bool) {
+	opts := &c.sub.opts
 	var events list
 	if opts.Form != nil {
 		events.chunks = make([][]byte, 0, len(entries))
 	}
 	events.fill(opts.Form, entries)
-	if chunks := events.parts(opts.Join); len(batch.Chunks) == 0 {
-		batch.Chunks = chunks
-	} else {
-		batch.Chunks = append(batch.Chunks, chunks...)
-	}
-	if broken = cmp.Or(broken, events.err); broken != nil {
-		c.send(Batch{End: broken})
+	events.err = cmp.Or(c.broken, events.err)
+	batch := events.batch(opts, nil)
+	if events.err != nil {
+		c.send(batch)
 		return
 	}
-	if events.ends && opts.EndWithTopic {
-		batch.End = ErrEnded
+	if len(c.head) > 0 {
+		batch.Chunks = append(c.head, batch.Chunks...)
+	}
+	if somethingToRead {
+		batch.Entries = nil
 	}
 	c.counts.Delivered, c.counts.Bytes = events.events, events.bytes
 	c.pause = events.pause
-	somethingToRead := opts.Form == nil && (len(page.Entries) > 0 || len(page.Gaps) > 0)
-	if !somethingToRead {
-		batch.Entries = events.entries
-	}
 	if len(batch.Chunks) == 0 && len(batch.Entries) == 0 && batch.End == nil && !somethingToRead {
 		c.done = true
 		return
