@@ -15,21 +15,7 @@ import (
 // openLog opens the log that the config names. Reading a large one takes its
 // time: what was read so far is told to the logger.
 func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
-	if c.Data == "" && c.NATS == nil {
-		return memlog.Open(&memlog.Options{
-			RetainEvents:      c.RetainEvents,
-			RetainAge:         c.RetainAge,
-			RetainBytes:       c.RetainBytes,
-			IdempotencyWindow: c.IdempotencyWindow,
-			MaxTopics:         c.MaxTopics,
-			MaxKeys:           c.MaxKeys,
-			Rules:             rules,
-		}), nil
-	}
-	opts := &jetlog.Options{
-		Dir:               c.Data,
-		Fsync:             c.Fsync,
-		NATS:              c.NATS,
+	bounds := topic.Bounds{
 		RetainEvents:      c.RetainEvents,
 		RetainAge:         c.RetainAge,
 		RetainBytes:       c.RetainBytes,
@@ -37,8 +23,11 @@ func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
 		MaxTopics:         c.MaxTopics,
 		MaxKeys:           c.MaxKeys,
 		Rules:             rules,
-		Logger:            c.Logger,
 	}
+	if c.Data == "" && c.NATS == nil {
+		return memlog.Open(&bounds), nil
+	}
+	opts := &jetlog.Options{Dir: c.Data, Fsync: c.Fsync, NATS: c.NATS, Bounds: bounds, Logger: c.Logger}
 	open := func() (topic.Log, error) {
 		opts, told := *opts, time.Now()
 		opts.Progress = func(read, of uint64) {

@@ -59,7 +59,7 @@ func (g *gate) answer(err error) {
 // come one after the other.
 func TestGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(t, Options{MaxTopics: 4, MaxKeys: 2})
+		g := newGate(t, Options{Bounds: topic.Bounds{MaxTopics: 4, MaxKeys: 2}})
 		g.l.subjects = true
 		ctx := t.Context()
 		k1, k2, k3 := topic.Key{Value: "1"}, topic.Key{Value: "2"}, topic.Key{Value: "3"}

@@ -14,7 +14,7 @@ func TestMissesBelow(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	o := (&Options{RetainEvents: 2}).withDefaults()
+	o := (&Options{Bounds: topic.Bounds{RetainEvents: 2}}).withDefaults()
 	x := newIndex(&o)
 	segment := func() string { return fmt.Sprint(r.IntN(3)) }
 	for n := range uint64(300) {

@@ -13,9 +13,7 @@ func TestLog(t *testing.T) {
 		if opts.Bubble {
 			t.Skip("the server's goroutines cannot be in a bubble; TestLogInMemory has a store that can")
 		}
-		o := optionsOf(opts)
-		o.Dir = t.TempDir()
-		return openAt(t, &o)
+		return openAt(t, &Options{Dir: t.TempDir(), Bounds: opts.Bounds})
 	})
 }
 
@@ -23,30 +21,15 @@ func TestLog(t *testing.T) {
 // brings about.
 func TestLogInMemory(t *testing.T) {
 	logtest.Run(t, func(_ *testing.T, opts logtest.Options) topic.Log {
-		o := optionsOf(opts)
-		return openFake(&o, newFakeStore())
+		return openFake(&Options{Bounds: opts.Bounds}, newFakeStore())
 	})
 }
 
 // And once more without a tail: every entry is read from the store.
 func TestLogWithoutTail(t *testing.T) {
 	logtest.Run(t, func(_ *testing.T, opts logtest.Options) topic.Log {
-		o := optionsOf(opts)
-		o.TailBytes = -1
-		return openFake(&o, newFakeStore())
+		return openFake(&Options{Bounds: opts.Bounds, TailBytes: -1}, newFakeStore())
 	})
-}
-
-func optionsOf(opts logtest.Options) Options {
-	return Options{
-		RetainEvents:      opts.RetainEvents,
-		RetainAge:         opts.RetainAge,
-		RetainBytes:       opts.RetainBytes,
-		Rules:             opts.Rules,
-		IdempotencyWindow: opts.IdempotencyWindow,
-		MaxTopics:         opts.MaxTopics,
-		MaxKeys:           opts.MaxKeys,
-	}
 }
 
 // openAt opens a log. The caller closes it.

@@ -69,7 +69,7 @@ func benchNodes(b *testing.B, n *NATS, nodes, publishers int) {
 // BenchmarkOpenShared opens a log with a million events on a server.
 func BenchmarkOpenShared(b *testing.B) {
 	n := newStream(natsServer(b, b.TempDir(), -1))
-	l := openAt(b, &Options{NATS: n, RetainEvents: -1})
+	l := openAt(b, &Options{NATS: n, Bounds: topic.Bounds{RetainEvents: -1}})
 	names := topicNames(10_000)
 	var wg sync.WaitGroup
 	for p := range 64 {
@@ -85,6 +85,6 @@ func BenchmarkOpenShared(b *testing.B) {
 	wg.Wait()
 	l.Close()
 	for b.Loop() {
-		openAt(b, &Options{NATS: n, RetainEvents: -1}).Close()
+		openAt(b, &Options{NATS: n, Bounds: topic.Bounds{RetainEvents: -1}}).Close()
 	}
 }

@@ -58,9 +58,7 @@ func TestLogOnServer(t *testing.T) {
 		if opts.Bubble {
 			t.Skip("a server's goroutines cannot be in a bubble")
 		}
-		o := optionsOf(opts)
-		o.NATS = newStream(s)
-		return openAt(t, &o)
+		return openAt(t, &Options{NATS: newStream(s), Bounds: opts.Bounds})
 	})
 }
 
@@ -211,7 +209,7 @@ func TestNodesAgree(t *testing.T) {
 // told of, and where they know more or less of what was lost.
 func TestNodesToldTheSame(t *testing.T) {
 	t.Parallel()
-	o := Options{NATS: newStream(natsServer(t, t.TempDir(), -1)), RetainEvents: 2}
+	o := Options{NATS: newStream(natsServer(t, t.TempDir(), -1)), Bounds: topic.Bounds{RetainEvents: 2}}
 	a, b := openAt(t, &o), openAt(t, &o)
 	defer a.Close()
 	defer b.Close()
@@ -278,7 +276,7 @@ func texts(entries []*topic.Entry) string {
 // Time goes on also in a log that nobody appends to, and for all nodes alike.
 func TestNodesAge(t *testing.T) {
 	t.Parallel()
-	o := Options{NATS: newStream(natsServer(t, t.TempDir(), -1)), RetainAge: time.Second}
+	o := Options{NATS: newStream(natsServer(t, t.TempDir(), -1)), Bounds: topic.Bounds{RetainAge: time.Second}}
 	a, b := openAt(t, &o), openAt(t, &o)
 	defer a.Close()
 	defer b.Close()
@@ -334,16 +332,15 @@ func TestOptionsDiffer(t *testing.T) {
 		}
 		return r
 	}
-	first := openAt(t, &Options{NATS: n, Rules: rules("a/*")})
-	openAt(t, &Options{NATS: n, Rules: rules("a/*")}).Close()
-	for want, opts := range map[string]*Options{
+	first := openAt(t, &Options{NATS: n, Bounds: topic.Bounds{Rules: rules("a/*")}})
+	openAt(t, &Options{NATS: n, Bounds: topic.Bounds{Rules: rules("a/*")}}).Close()
+	for want, bounds := range map[string]topic.Bounds{
 		"they have retain-age 24h0m0s; this one has retain-age 1h0m0s;":                            {RetainAge: time.Hour, Rules: rules("a/*")},
 		"they have rule a/*: slow=conflate; this one has nothing of that;":                         {},
 		"they have rule a/*: slow=conflate; this one has rule b/*: slow=conflate;":                 {Rules: rules("b/*")},
 		"they have max-keys 1000000, rule a/*: slow=conflate; this one has max-keys without limit": {MaxKeys: -1},
 	} {
-		opts.NATS = n
-		if _, err := Open(opts); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
+		if _, err := Open(&Options{NATS: n, Bounds: bounds}); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -351,9 +348,9 @@ func TestOptionsDiffer(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second := openAt(t, &Options{NATS: n, RetainAge: time.Hour})
+	second := openAt(t, &Options{NATS: n, Bounds: topic.Bounds{RetainAge: time.Hour}})
 	defer second.Close()
-	if _, err := Open(&Options{NATS: n, Rules: rules("a/*")}); !errors.Is(err, ErrOptions) {
+	if _, err := Open(&Options{NATS: n, Bounds: topic.Bounds{Rules: rules("a/*")}}); !errors.Is(err, ErrOptions) {
 		t.Errorf("with what was before: %v", err)
 	}
 }

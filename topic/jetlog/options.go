@@ -27,37 +27,15 @@ type Options struct {
 	// NATS, if it is not nil, has the events in a stream of an external server
 	// or cluster, which several logs on several machines may use at the same
 	// time: what one of them appends, all have. Dir, SyncInterval and Fsync do
-	// not matter then. What follows, up to MaxKeys, must be the same for all of
-	// them, else it is ErrOptions: it says what is kept. Nothing is removed
-	// while there is no server.
+	// not matter then. Bounds must be the same for all of them, else it is
+	// ErrOptions. Nothing is removed while there is no server.
 	NATS *NATS
 
-	// RetainEvents is how many events each topic keeps. If zero, 100,000; if
-	// negative, there is no such limit.
-	RetainEvents int
-	// RetainAge is how long events, and the ends of topics, are kept. If zero,
-	// 24 h; if negative, there is no such limit.
-	RetainAge time.Duration
-	// RetainBytes is what all events together may take: their data, and
-	// EntryOverhead for each. An event larger than that is delivered to the
-	// watcher and lost at once. If zero, 1 GiB; if negative, there is no such
-	// limit. On the disk the log may take twice as much and 256 MiB more: what
-	// was lost is removed when it is worth it.
-	RetainBytes int64
-	// Rules have topics keep less. They may differ from those that the log was
-	// opened with before. nil is none.
-	Rules *topic.Rules
-	// IdempotencyWindow is how long a key is remembered, at most RetainAge.
-	// If zero, 2 min; if negative, keys are ignored.
-	IdempotencyWindow time.Duration
-	// MaxTopics is how many topics may be known: those that have events, and
-	// those that were ended. One more gives topic.ErrTooManyTopics. If zero,
-	// 1,000,000; if negative, there is no such limit.
-	MaxTopics int
-	// MaxKeys is how many idempotency keys may be remembered. One more gives
-	// topic.ErrTooManyKeys. If zero, 1,000,000; if negative, there is no such
-	// limit.
-	MaxKeys int
+	// Bounds are what is kept. On the disk the log may take twice RetainBytes and
+	// 256 MiB more: what was lost is removed when it is worth it. The rules may
+	// differ from those that the log was opened with before.
+	topic.Bounds
+
 	// TailBytes is what the newest events may take in memory: their data, and
 	// EntryOverhead for each. Who reads them waits for no disk. If zero,
 	// 64 MiB; if negative, none are kept.
@@ -90,7 +68,7 @@ func (o *Options) withDefaults() Options {
 	}
 	d.Dir = cmp.Or(d.Dir, defaultDir)
 	d.SyncInterval = cmp.Or(d.SyncInterval, defaultSync)
-	keep.Default(&d.RetainEvents, &d.RetainAge, &d.RetainBytes, &d.IdempotencyWindow, &d.MaxTopics, &d.MaxKeys)
+	d.Bounds = keep.Default(d.Bounds)
 	d.TailBytes = keep.Or(d.TailBytes, 64<<20, 0)
 	if d.Progress == nil {
 		d.Progress = func(uint64, uint64) {}

@@ -246,7 +246,7 @@ func TestNodeAwayTooLong(t *testing.T) {
 	s := natsServer(t, t.TempDir(), -1)
 	n := newStream(s)
 	p := newProxy(t, s, 0)
-	a, b := openAt(t, &Options{NATS: n, RetainEvents: 1}), openAt(t, &Options{NATS: p.options(n), RetainEvents: 1})
+	a, b := openAt(t, &Options{NATS: n, Bounds: topic.Bounds{RetainEvents: 1}}), openAt(t, &Options{NATS: p.options(n), Bounds: topic.Bounds{RetainEvents: 1}})
 	defer a.Close()
 	defer b.Close()
 	appendText1(t, b, "a", "0")

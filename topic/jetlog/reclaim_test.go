@@ -17,7 +17,7 @@ import (
 // anew.
 func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := (&Options{RetainEvents: 10, RetainAge: -1, TailBytes: -1}).withDefaults()
+		o := (&Options{TailBytes: -1, Bounds: topic.Bounds{RetainEvents: 10, RetainAge: -1}}).withDefaults()
 		s, old := newFakeStore(), newFakeStore()
 		epochs := []epoch{{keep.NewEpoch(), 1}}
 		l := newLog(o, s, old, newIndex(&o), epochs)
@@ -82,7 +82,7 @@ func TestReclaim(t *testing.T) {
 // with it the end of the log.
 func TestReclaimFront(t *testing.T) {
 	t.Parallel()
-	l := openAt(t, &Options{Dir: t.TempDir(), RetainEvents: 2, IdempotencyWindow: -1})
+	l := openAt(t, &Options{Dir: t.TempDir(), Bounds: topic.Bounds{RetainEvents: 2, IdempotencyWindow: -1}})
 	var last topic.ID
 	for i := range 100 {
 		last = appendText1(t, l, "a", strconv.Itoa(i))
@@ -96,7 +96,7 @@ func TestReclaimFront(t *testing.T) {
 	}
 	for _, age := range []time.Duration{0, time.Nanosecond} {
 		l.Close()
-		l = openAt(t, &Options{Dir: l.opts.Dir, RetainEvents: 2, RetainAge: age})
+		l = openAt(t, &Options{Dir: l.opts.Dir, Bounds: topic.Bounds{RetainEvents: 2, RetainAge: age}})
 		if l.End() != last {
 			t.Errorf("end %v, want %v", l.End(), last)
 		}

@@ -73,7 +73,7 @@ func TestReopen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := openAt(t, &Options{Dir: t.TempDir(), RetainEvents: 3, Rules: rules})
+			l := openAt(t, &Options{Dir: t.TempDir(), Bounds: topic.Bounds{RetainEvents: 3, Rules: rules}})
 			start := topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch}}
 			first := appendText1(t, l, "a", "1", "2")
 			for i := range 5 {
@@ -156,7 +156,7 @@ func TestReopen(t *testing.T) {
 // A cursor that was told of losses keeps that, if the log was closed.
 func TestReopenTold(t *testing.T) {
 	t.Parallel()
-	l := openAt(t, &Options{Dir: t.TempDir(), RetainEvents: 2})
+	l := openAt(t, &Options{Dir: t.TempDir(), Bounds: topic.Bounds{RetainEvents: 2}})
 	start := topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch}}
 	for i, name := range []string{"t/x", "t/y", "t/y", "t/y", "t/x", "t/y", "t/y"} {
 		appendText1(t, l, name, strconv.Itoa(i))
@@ -346,7 +346,7 @@ func TestReopenLimits(t *testing.T) {
 		appendText1(t, l, "a", strconv.Itoa(i))
 	}
 	l.Close()
-	opts := Options{Dir: l.opts.Dir, RetainEvents: 2}
+	opts := Options{Dir: l.opts.Dir, Bounds: topic.Bounds{RetainEvents: 2}}
 	l = openAt(t, &opts)
 	start := topic.Cursor{ID: topic.ID{Epoch: l.End().Epoch}}
 	if data, gaps := readAll(t, l, start, "a"); fmt.Sprint(data) != "[8 9]" || gaps != 1 {

@@ -11,7 +11,7 @@ var endTests = []test{
 	{name: "WithLast", f: testEndWithLast},
 	{name: "Unknown", f: testEndUnknown},
 	{name: "Middle", f: testEndMiddle},
-	{name: "Stays", opts: Options{RetainEvents: 1}, f: testEndStays},
+	{name: "Stays", bounds: topic.Bounds{RetainEvents: 1}, f: testEndStays},
 }
 
 var closeTests = []test{

@@ -8,19 +8,19 @@ import (
 )
 
 // keepTwo makes losses: the newest two events of a topic are kept.
-var keepTwo = Options{RetainEvents: 2}
+var keepTwo = topic.Bounds{RetainEvents: 2}
 
 var gapTests = []test{
-	{name: "Exact", opts: keepTwo, f: testGapExact},
-	{name: "Quiet", opts: keepTwo, f: testGapQuiet},
-	{name: "Batch", opts: keepTwo, f: testGapBatch},
-	{name: "Union", opts: keepTwo, f: testGapUnion},
-	{name: "Pattern", opts: keepTwo, f: testGapPattern},
-	{name: "Interests", opts: keepTwo, f: testGapInterests},
-	{name: "Again", opts: keepTwo, f: testGapAgain},
-	{name: "Earliest", opts: keepTwo, f: testEarliest},
-	{name: "Unknown", opts: keepTwo, f: testGapUnknown},
-	{name: "Forgotten", opts: Options{RetainAge: time.Hour, Bubble: true}, f: testGapForgotten},
+	{name: "Exact", bounds: keepTwo, f: testGapExact},
+	{name: "Quiet", bounds: keepTwo, f: testGapQuiet},
+	{name: "Batch", bounds: keepTwo, f: testGapBatch},
+	{name: "Union", bounds: keepTwo, f: testGapUnion},
+	{name: "Pattern", bounds: keepTwo, f: testGapPattern},
+	{name: "Interests", bounds: keepTwo, f: testGapInterests},
+	{name: "Again", bounds: keepTwo, f: testGapAgain},
+	{name: "Earliest", bounds: keepTwo, f: testEarliest},
+	{name: "Unknown", bounds: keepTwo, f: testGapUnknown},
+	{name: "Forgotten", bounds: topic.Bounds{RetainAge: time.Hour}, bubble: true, f: testGapForgotten},
 }
 
 // "A cursor C has a gap on a topic exactly when an event of that topic with an

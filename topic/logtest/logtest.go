@@ -9,22 +9,16 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/duplexhq/duplex/topic"
 )
 
 // Options are what a test needs of the log that it works on. For what is zero,
 // any value will do that lets a log keep some ten thousand small events, topics
-// and keys for some minutes.
+// and keys for some minutes. What is not zero is exact, but for RetainBytes, which is
+// at least 1 MiB: the overhead of an event is the log's own.
 type Options struct {
-	RetainEvents      int           // per topic, exactly
-	RetainAge         time.Duration // exactly
-	RetainBytes       int64         // of the log, at least 1 MiB; the overhead of an event is the log's own
-	IdempotencyWindow time.Duration // exactly
-	MaxTopics         int
-	MaxKeys           int
-	Rules             *topic.Rules
+	topic.Bounds
 	// Bubble says that the log is opened in a synctest bubble: all that it
 	// waits for must be in there, too.
 	Bubble bool
@@ -62,21 +56,23 @@ func Run(t *testing.T, open Open) {
 
 // test is one test on a log of its own.
 type test struct {
-	name string
-	opts Options
-	f    func(l *subject)
+	name   string
+	bounds topic.Bounds
+	bubble bool // Options.Bubble
+	f      func(l *subject)
 }
 
 func (tt *test) run(t *testing.T, open Open) {
-	if !tt.opts.Bubble {
+	opts := Options{tt.bounds, tt.bubble}
+	if !tt.bubble {
 		t.Parallel()
-		tt.f(newSubject(t, open, tt.opts))
+		tt.f(newSubject(t, open, opts))
 		return
 	}
 	skipped := false // a skip ends only the bubble
 	synctest.Test(t, func(t *testing.T) {
 		defer func() { skipped = t.Skipped() }()
-		tt.f(newSubject(t, open, tt.opts))
+		tt.f(newSubject(t, open, opts))
 	})
 	if skipped {
 		t.SkipNow()

@@ -14,11 +14,11 @@ import (
 // The random tests compare a log with the model, operation by operation.
 var randomTests = []test{
 	{name: "Kept", f: testRandom},
-	{name: "Count", opts: Options{RetainEvents: 4}, f: testRandom},
-	{name: "Age", opts: Options{RetainAge: time.Minute, Bubble: true}, f: testRandom},
-	{name: "Rules", opts: Options{Rules: randomRules, Bubble: true}, f: testRandom},
-	{name: "RulesCountAndAge", opts: Options{RetainEvents: 4, RetainAge: time.Minute, Rules: randomRules, Bubble: true}, f: testRandom},
-	{name: "CountAndAge", opts: Options{RetainEvents: 3, RetainAge: time.Minute, Bubble: true}, f: testRandom},
+	{name: "Count", bounds: topic.Bounds{RetainEvents: 4}, f: testRandom},
+	{name: "Age", bounds: topic.Bounds{RetainAge: time.Minute}, bubble: true, f: testRandom},
+	{name: "Rules", bounds: topic.Bounds{Rules: randomRules}, bubble: true, f: testRandom},
+	{name: "RulesCountAndAge", bounds: topic.Bounds{RetainEvents: 4, RetainAge: time.Minute, Rules: randomRules}, bubble: true, f: testRandom},
+	{name: "CountAndAge", bounds: topic.Bounds{RetainEvents: 3, RetainAge: time.Minute}, bubble: true, f: testRandom},
 }
 
 // randomRules leave some topics without a rule.

@@ -9,13 +9,13 @@ import (
 )
 
 var retentionTests = []test{
-	{name: "Count", opts: Options{RetainEvents: 3}, f: testRetainEvents},
-	{name: "Age", opts: Options{RetainAge: time.Hour, Bubble: true}, f: testRetainAge},
-	{name: "AgeAndEnd", opts: Options{RetainAge: time.Hour, Bubble: true}, f: testRetainAgeEnd},
-	{name: "Bytes", opts: Options{RetainBytes: 1 << 20}, f: testRetainBytes},
-	{name: "BytesQuiet", opts: Options{RetainBytes: 1 << 20, RetainEvents: 2}, f: testRetainBytesQuiet},
-	{name: "Topics", opts: Options{MaxTopics: 2}, f: testMaxTopics},
-	{name: "TopicsAge", opts: Options{MaxTopics: 2, RetainAge: time.Hour, Bubble: true}, f: testMaxTopicsAge},
+	{name: "Count", bounds: topic.Bounds{RetainEvents: 3}, f: testRetainEvents},
+	{name: "Age", bounds: topic.Bounds{RetainAge: time.Hour}, bubble: true, f: testRetainAge},
+	{name: "AgeAndEnd", bounds: topic.Bounds{RetainAge: time.Hour}, bubble: true, f: testRetainAgeEnd},
+	{name: "Bytes", bounds: topic.Bounds{RetainBytes: 1 << 20}, f: testRetainBytes},
+	{name: "BytesQuiet", bounds: topic.Bounds{RetainBytes: 1 << 20, RetainEvents: 2}, f: testRetainBytesQuiet},
+	{name: "Topics", bounds: topic.Bounds{MaxTopics: 2}, f: testMaxTopics},
+	{name: "TopicsAge", bounds: topic.Bounds{MaxTopics: 2, RetainAge: time.Hour}, bubble: true, f: testMaxTopicsAge},
 }
 
 // Each topic keeps its newest events.

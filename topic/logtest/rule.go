@@ -9,17 +9,17 @@ import (
 )
 
 var ruleTests = []test{
-	{name: "Rules", opts: Options{Rules: someRules}, f: testRules},
-	{name: "Count", opts: Options{RetainEvents: 3, Rules: someRules}, f: testRuleCount},
-	{name: "Age", opts: Options{RetainAge: time.Hour, Rules: someRules, Bubble: true}, f: testRuleAge},
-	{name: "Ephemeral", opts: Options{RetainEvents: 3, Rules: someRules}, f: testEphemeral},
-	{name: "EphemeralKey", opts: Options{IdempotencyWindow: time.Minute, Rules: someRules, Bubble: true}, f: testEphemeralKey},
-	{name: "EphemeralEnd", opts: Options{MaxTopics: 2, RetainAge: time.Hour, Rules: someRules, Bubble: true}, f: testEphemeralEnd},
-	{name: "LastValue", opts: Options{RetainEvents: 3, Rules: someRules}, f: testLastValue},
-	{name: "LastValueAge", opts: Options{RetainAge: time.Hour, Rules: someRules, Bubble: true}, f: testLastValueAge},
-	{name: "LastValueBytes", opts: Options{RetainBytes: 1 << 20, Rules: someRules}, f: testLastValueBytes},
-	{name: "Conflate", opts: Options{RetainEvents: 3, Rules: someRules}, f: testConflate},
-	{name: "ConflateTypes", opts: Options{RetainEvents: 3, Rules: someRules}, f: testConflateTypes},
+	{name: "Rules", bounds: topic.Bounds{Rules: someRules}, f: testRules},
+	{name: "Count", bounds: topic.Bounds{RetainEvents: 3, Rules: someRules}, f: testRuleCount},
+	{name: "Age", bounds: topic.Bounds{RetainAge: time.Hour, Rules: someRules}, bubble: true, f: testRuleAge},
+	{name: "Ephemeral", bounds: topic.Bounds{RetainEvents: 3, Rules: someRules}, f: testEphemeral},
+	{name: "EphemeralKey", bounds: topic.Bounds{IdempotencyWindow: time.Minute, Rules: someRules}, bubble: true, f: testEphemeralKey},
+	{name: "EphemeralEnd", bounds: topic.Bounds{MaxTopics: 2, RetainAge: time.Hour, Rules: someRules}, bubble: true, f: testEphemeralEnd},
+	{name: "LastValue", bounds: topic.Bounds{RetainEvents: 3, Rules: someRules}, f: testLastValue},
+	{name: "LastValueAge", bounds: topic.Bounds{RetainAge: time.Hour, Rules: someRules}, bubble: true, f: testLastValueAge},
+	{name: "LastValueBytes", bounds: topic.Bounds{RetainBytes: 1 << 20, Rules: someRules}, f: testLastValueBytes},
+	{name: "Conflate", bounds: topic.Bounds{RetainEvents: 3, Rules: someRules}, f: testConflate},
+	{name: "ConflateTypes", bounds: topic.Bounds{RetainEvents: 3, Rules: someRules}, f: testConflateTypes},
 }
 
 // someRules are those of the tests.

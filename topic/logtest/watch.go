@@ -10,7 +10,7 @@ import (
 )
 
 var watchTests = []test{
-	{name: "Entries", opts: Options{RetainEvents: 2}, f: testWatchEntries},
+	{name: "Entries", bounds: topic.Bounds{RetainEvents: 2}, f: testWatchEntries},
 	{name: "Seam", f: testWatchSeam},
 }
 

@@ -15,51 +15,14 @@ import (
 	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-// Options bound a [Log]. The zero value is good.
-type Options struct {
-	// RetainEvents is how many events each topic keeps. If zero, 100,000; if
-	// negative, there is no such limit.
-	RetainEvents int
-	// RetainAge is how long events, and the ends of topics, are kept. If zero,
-	// 24 h; if negative, there is no such limit.
-	RetainAge time.Duration
-	// RetainBytes is what all events together may take: their data, and
-	// EntryOverhead for each. An event larger than that is delivered to the
-	// watcher and lost at once. If zero, 1 GiB; if negative, there is no such
-	// limit. The ends of topics do not count: MaxTopics bounds them, and
-	// RetainAge.
-	RetainBytes int64
-	// IdempotencyWindow is how long a key is remembered, at most RetainAge.
-	// If zero, 2 min; if negative, keys are ignored.
-	IdempotencyWindow time.Duration
-	// MaxTopics is how many topics may be known: those that have events, and
-	// those whose end is kept. One more gives topic.ErrTooManyTopics. If zero,
-	// 1,000,000; if negative, there is no such limit.
-	MaxTopics int
-	// MaxKeys is how many idempotency keys may be remembered. One more gives
-	// topic.ErrTooManyKeys. If zero, 1,000,000; if negative, there is no such
-	// limit.
-	MaxKeys int
-	// Rules may have topics keep fewer events, for a shorter time. What a rule
-	// says that is more than the limits above has no effect.
-	Rules *topic.Rules
-}
+// Options bound a [Log].
+type Options = topic.Bounds
 
 // EntryOverhead is what an event counts to Options.RetainBytes beyond its
 // data: about what the log needs to keep it.
 const EntryOverhead = 256
 
 const sweepEvery = time.Minute
-
-// withDefaults returns a copy in which every limit is a number to compare with.
-func (o *Options) withDefaults() Options {
-	var d Options
-	if o != nil {
-		d = *o
-	}
-	keep.Default(&d.RetainEvents, &d.RetainAge, &d.RetainBytes, &d.IdempotencyWindow, &d.MaxTopics, &d.MaxKeys)
-	return d
-}
 
 // A Log is a [topic.Log] in memory. Its methods never wait for anything but
 // each other, so they look at their context only between the steps of a long
@@ -104,8 +67,11 @@ var _ topic.Log = (*Log)(nil)
 // Open makes an empty log of a new epoch. opts may be nil. Close must be
 // called.
 func Open(opts *Options) *Log {
+	if opts == nil {
+		opts = new(Options)
+	}
 	l := &Log{
-		opts:    opts.withDefaults(),
+		opts:    keep.Default(*opts),
 		epoch:   keep.NewEpoch(),
 		topics:  make(map[string]*topicLog),
 		expires: keep.Never,

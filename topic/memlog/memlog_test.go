@@ -18,40 +18,14 @@ import (
 
 func TestLog(t *testing.T) {
 	logtest.Run(t, func(_ *testing.T, opts logtest.Options) topic.Log {
-		return Open(&Options{
-			RetainEvents:      opts.RetainEvents,
-			RetainAge:         opts.RetainAge,
-			RetainBytes:       opts.RetainBytes,
-			IdempotencyWindow: opts.IdempotencyWindow,
-			MaxTopics:         opts.MaxTopics,
-			MaxKeys:           opts.MaxKeys,
-			Rules:             opts.Rules,
-		})
+		return Open(&opts.Bounds)
 	})
-}
-
-func TestOptions(t *testing.T) {
-	defaults := Options{100_000, 24 * time.Hour, 1 << 30, 2 * time.Minute, 1_000_000, 1_000_000, nil}
-	for _, tt := range []struct {
-		given *Options
-		want  Options
-	}{
-		{nil, defaults},
-		{new(Options), defaults},
-		{&Options{1, 2, 3, 2, 5, 6, nil}, Options{1, 2, 3, 2, 5, 6, nil}},
-		{&Options{-1, -1, -1, -1, -1, -1, nil}, Options{math.MaxInt, math.MaxInt64, math.MaxInt64, 0, math.MaxInt, math.MaxInt, nil}},
-		{&Options{RetainAge: time.Minute}, Options{100_000, time.Minute, 1 << 30, time.Minute, 1_000_000, 1_000_000, nil}},
-	} {
-		if got := tt.given.withDefaults(); got != tt.want {
-			t.Errorf("%+v: got %+v, want %+v", tt.given, got, tt.want)
-		}
-	}
 }
 
 // Without limits nothing is lost, and a key means nothing.
 func TestUnlimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := open(t, &Options{-1, -1, -1, -1, -1, -1, nil})
+		l := open(t, &Options{RetainEvents: -1, RetainAge: -1, RetainBytes: -1, IdempotencyWindow: -1, MaxTopics: -1, MaxKeys: -1})
 		for range 2 {
 			if _, err := l.Append(t.Context(), "a", draft128, topic.Key{Value: "k"}); err != nil {
 				t.Fatal(err)

@@ -20,16 +20,16 @@ const (
 	TopicsStep = 4096
 )
 
-// Default makes the limits that all logs have numbers to compare with: one that
-// is zero the default, one that is negative none, and the window at most as long
-// as the age.
-func Default(events *int, age *time.Duration, bytes *int64, window *time.Duration, topics, keys *int) {
-	*events = Or(*events, 100_000, math.MaxInt)
-	*age = Or(*age, 24*time.Hour, math.MaxInt64)
-	*bytes = Or(*bytes, 1<<30, math.MaxInt64)
-	*window = min(Or(*window, 2*time.Minute, 0), *age)
-	*topics = Or(*topics, 1_000_000, math.MaxInt)
-	*keys = Or(*keys, 1_000_000, math.MaxInt)
+// Default makes the limits of a log numbers to compare with: one that is zero the
+// default, one that is negative none, and the window at most as long as the age.
+func Default(b topic.Bounds) topic.Bounds {
+	b.RetainEvents = Or(b.RetainEvents, 100_000, math.MaxInt)
+	b.RetainAge = Or(b.RetainAge, 24*time.Hour, math.MaxInt64)
+	b.RetainBytes = Or(b.RetainBytes, 1<<30, math.MaxInt64)
+	b.IdempotencyWindow = min(Or(b.IdempotencyWindow, 2*time.Minute, 0), b.RetainAge)
+	b.MaxTopics = Or(b.MaxTopics, 1_000_000, math.MaxInt)
+	b.MaxKeys = Or(b.MaxKeys, 1_000_000, math.MaxInt)
+	return b
 }
 
 // Or returns what stands for a limit that is zero, or negative, else the limit.
