@@ -39,20 +39,21 @@ var sealed = new(encoding)
 // Encode returns the entry in the given form. The bytes are shared: nobody may
 // change them.
 func (e *Entry) Encode(f Form) []byte {
-	head := e.encoded.Load()
-	for n := head; n != nil; n = n.next {
-		if n.form == f {
-			return n.bytes
+	var b []byte
+	for {
+		head := e.encoded.Load()
+		for n := head; n != nil; n = n.next {
+			if n.form == f { // maybe made by another meanwhile: that one is kept
+				return n.bytes
+			}
+		}
+		if b == nil {
+			b = e.encode(f)
+		}
+		if head == sealed || e.encoded.CompareAndSwap(head, &encoding{f, b, head}) {
+			return b
 		}
 	}
-	b := e.encode(f)
-	for head != sealed {
-		if e.encoded.CompareAndSwap(head, &encoding{f, b, head}) {
-			break
-		}
-		head = e.encoded.Load()
-	}
-	return b
 }
 
 func (e *Entry) encode(f Form) []byte {
