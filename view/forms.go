@@ -14,6 +14,7 @@ var (
 	formEventStream topic.Form = eventStream{}
 	formEnveloped   topic.Form = enveloped{}
 	formLines       topic.Form = lines{}
+	formItems       topic.Form = items{}
 )
 
 // chunkedForms are the forms of streams as chunks of an HTTP/1.1 body.

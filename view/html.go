@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/duplexhq/duplex/internal/look"
@@ -28,8 +27,12 @@ var (
 
 	pageCSS = look.CSS + ownCSS
 
-	topicPage  = template.Must(template.New("topic").Parse(topicHTML))
-	topicsPage = template.Must(template.New("topics").Parse(topicsHTML))
+	topicPage  = template.Must(template.New("").Parse(topicHTML))
+	topicsPage = template.Must(template.New("").Parse(topicsHTML))
+
+	// What all pages share, outside of the templates.
+	styleElement  = []byte("<style>" + pageCSS + "</style>\n")
+	scriptElement = []byte("<script>" + topicJS + "</script>\n")
 
 	// Nothing but the page's own script and style runs, whatever is published
 	// (PROTOCOL.md §5.11).
@@ -45,11 +48,6 @@ func policyHash(text string) string {
 // pageEvents is how many events the page of a topic begins with.
 const pageEvents = 50
 
-type htmlEvent struct {
-	ID, Topic, Type, Time, Clock, Data string
-	Image                              template.URL
-}
-
 // html answers with a live page of the topics, for people (PROTOCOL.md §5.11).
 func (h *Handler) html(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
 	if len(rd.patterns) == 0 {
@@ -60,10 +58,6 @@ func (h *Handler) html(w http.ResponseWriter, r *http.Request, rd *reading) *Pro
 	p, err := h.page(r.Context(), &newest)
 	if err != nil {
 		return h.problem(r, err)
-	}
-	var events []htmlEvent
-	for _, e := range slices.Backward(p.events) {
-		events = append(events, newHTMLEvent(&e.Event))
 	}
 	names := make([]string, len(rd.patterns))
 	for i, pattern := range rd.patterns {
@@ -77,34 +71,54 @@ func (h *Handler) html(w http.ResponseWriter, r *http.Request, rd *reading) *Pro
 			publish = names[0]
 		}
 	}
-	return h.writeHTML(w, r, topicPage, map[string]any{
+	slices.Reverse(p.events)
+	about := map[string]any{
 		"Title":    strings.Join(names, ", "),
 		"URL":      address,
 		"Absolute": origin(r) + address,
 		"Prefix":   h.opts.Prefix,
 		"Publish":  publish,
 		"Cursor":   p.cursor.String(),
-		"Events":   events,
-		"Style":    template.CSS(pageCSS),
-		"Script":   template.JS(topicJS),
+		"Count":    len(p.events),
+	}
+	setHTMLHeader(w.Header())
+	writeBody(w, func(add func([]byte)) {
+		add(execute(topicPage, "head", about))
+		add(styleElement)
+		add(execute(topicPage, "body", about))
+		for _, e := range p.events {
+			add(e.Encode(formItems))
+		}
+		add(execute(topicPage, "foot", about))
+		add(scriptElement)
 	})
+	return nil
 }
 
-func newHTMLEvent(e *topic.Event) htmlEvent {
+// items is an event as an item of the page of its topic.
+type items struct{}
+
+func (items) AppendEvent(dst []byte, e *topic.Event) []byte {
 	t := e.Time()
-	v := htmlEvent{
+	item := struct {
+		ID, Topic, Type, Time, Clock, Data string
+		Image                              template.URL
+	}{
 		ID: e.ID.String(), Topic: e.Topic, Type: e.Type,
 		Time: t.Format("2006-01-02T15:04:05.000Z07:00"), Clock: t.Format("15:04:05"),
 		Data: string(e.Data),
 	}
 	if e.Kind == topic.Binary {
-		v.Data = string(topic.AppendDataURL(nil, e.Media, e.Data))
-		if strings.HasPrefix(v.Data, "data:image/") {
-			v.Image = template.URL(v.Data)
+		item.Data = string(topic.AppendDataURL(nil, e.Media, e.Data))
+		if strings.HasPrefix(item.Data, "data:image/") {
+			item.Image = template.URL(item.Data)
 		}
 	}
-	return v
+	return append(dst, execute(topicPage, "event", item)...)
 }
+
+// AppendSignal appends nothing: the page has none.
+func (items) AppendSignal(dst []byte, _ topic.Signal) []byte { return dst }
 
 func (h *Handler) htmlTopics(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
 	list, next, err := h.listPage(r.Context(), rd)
@@ -114,32 +128,37 @@ func (h *Handler) htmlTopics(w http.ResponseWriter, r *http.Request, rd *reading
 	if next != "" {
 		next = h.opts.Prefix + next // also from another path that shows the list
 	}
-	type row struct {
-		listed
-		URL string
-	}
-	rows := make([]row, len(list))
-	for i, l := range list {
-		rows[i] = row{l, h.topicURL(l.Topic)}
-	}
-	return h.writeHTML(w, r, topicsPage, map[string]any{
-		"Prefix": h.opts.Prefix, "Absolute": origin(r) + h.opts.Prefix, "Topics": rows, "Next": next, "Style": template.CSS(pageCSS),
+	about := map[string]any{"Prefix": h.opts.Prefix, "Absolute": origin(r) + h.opts.Prefix, "Topics": len(list), "Next": next}
+	setHTMLHeader(w.Header())
+	writeBody(w, func(add func([]byte)) {
+		add(execute(topicsPage, "head", nil))
+		add(styleElement)
+		add(execute(topicsPage, "body", about))
+		for _, l := range list {
+			add(execute(topicsPage, "topic", struct {
+				listed
+				URL string
+			}{l, h.topicURL(l.Topic)}))
+		}
+		add(execute(topicsPage, "foot", about))
 	})
+	return nil
 }
 
-func (h *Handler) writeHTML(w http.ResponseWriter, r *http.Request, page *template.Template, data map[string]any) *Problem {
-	var body bytes.Buffer
-	if err := page.Execute(&body, data); err != nil {
-		return h.problem(r, err)
+// execute makes a part of a page.
+func execute(page *template.Template, part string, data any) []byte {
+	var b bytes.Buffer
+	if err := page.ExecuteTemplate(&b, part, data); err != nil {
+		panic(err) // the templates are our own, and so is what they are given
 	}
-	header := w.Header()
+	return b.Bytes()
+}
+
+func setHTMLHeader(header http.Header) {
 	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Security-Policy", pagePolicy)
 	header.Set("Referrer-Policy", "same-origin")
-	_, _ = w.Write(body.Bytes()) // an error means that the client is gone
-	return nil
 }
 
 // topicURL is the path of a topic or pattern, escaped.

@@ -250,18 +250,8 @@ func setPageHeader(header http.Header, r *http.Request, rd *reading, p *page) {
 	}
 }
 
-// writePage writes from the bytes that all readers of an event share: so a client
-// that takes nothing of its pages costs little memory.
+// writePage writes a page with the header fields that are of it.
 func writePage(w http.ResponseWriter, r *http.Request, rd *reading, p *page) {
-	chunks := make([][]byte, 0, 2*len(p.events)+2)
-	chunks = append(chunks, []byte(`{"events":[`))
-	for i, e := range p.events {
-		if i > 0 {
-			chunks = append(chunks, comma)
-		}
-		line := e.Encode(formLines)
-		chunks = append(chunks, line[:len(line)-1])
-	}
 	end := append(make([]byte, 0, 128), `],"cursor":"`...)
 	end = p.cursor.AppendTo(end)
 	end = append(end, `","more":`...)
@@ -273,23 +263,13 @@ func writePage(w http.ResponseWriter, r *http.Request, rd *reading, p *page) {
 	if p.end {
 		end = append(end, `,"end":true`...)
 	}
-	chunks = append(chunks, append(end, '}'))
-	length := 0
-	for _, c := range chunks {
-		length += len(c)
-	}
-
-	header := w.Header()
-	header["Content-Type"] = isJSON
-	header.Set("Content-Length", strconv.Itoa(length))
-	setPageHeader(header, r, rd, p)
-	_ = pieceWriter{func(piece []byte) error { // an error means that the client is gone
-		_, err := w.Write(piece)
-		return err
-	}}.write(chunks...)
+	end = append(end, '}')
+	setPageHeader(w.Header(), r, rd, p)
+	writeList(w, `{"events":[`, p.events, func(e *topic.Entry) []byte {
+		line := e.Encode(formLines)
+		return line[:len(line)-1]
+	}, end)
 }
-
-var comma = []byte{','}
 
 // hasCursor reports whether the request says where its page begins.
 func (rd *reading) hasCursor() bool { return rd.lastEventID != "" || rd.after != "" }

@@ -115,27 +115,18 @@ func (h *Handler) attendance(w http.ResponseWriter, r *http.Request, rd *reading
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	answer := struct {
-		Members []presence.Member `json:"members,omitzero"`
-		Count   int               `json:"count"`
-		Cursor  string            `json:"cursor"`
-		More    *bool             `json:"more,omitempty"`
-		Next    string            `json:"next,omitempty"`
-	}{Count: snapshot.Count, Cursor: snapshot.Cursor.String()}
-	if !count {
-		answer.Members = make([]presence.Member, len(snapshot.Members))
-		for i, name := range snapshot.Members {
-			answer.Members[i].Member = name
-		}
-		answer.More = &snapshot.More
-		if snapshot.More {
-			answer.Next = nextFrom(rd.query, snapshot.Members[len(snapshot.Members)-1])
-		}
-	}
-	body := marshal(answer)
-	w.Header()["Content-Type"] = isJSON
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	setPageHeader(w.Header(), r, rd, p)
-	_, _ = w.Write(body) // an error means that the client is gone
+	end := append(strconv.AppendInt([]byte(`"count":`), int64(snapshot.Count), 10), `,"cursor":"`...)
+	end = append(p.cursor.AppendTo(end), '"')
+	if count {
+		writeList(w, "{", nil, marshal, append(end, '}'))
+		return nil
+	}
+	end = strconv.AppendBool(append(end, `,"more":`...), snapshot.More)
+	if snapshot.More {
+		end = append(append(end, `,"next":`...), marshal(nextFrom(rd.query, snapshot.Members[len(snapshot.Members)-1]))...)
+	}
+	end = append([]byte("],"), append(end, '}')...)
+	writeList(w, `{"members":[`, snapshot.Members, func(name string) []byte { return marshal(presence.Member{Member: name}) }, end)
 	return nil
 }

@@ -38,14 +38,11 @@ func (h *Handler) topics(w http.ResponseWriter, r *http.Request, rd *reading) *P
 	if err != nil {
 		return h.problem(r, err)
 	}
-	body := marshal(struct {
-		Topics []listed `json:"topics"`
-		More   bool     `json:"more"`
-		Next   string   `json:"next,omitempty"`
-	}{list, next != "", next})
-	w.Header()["Content-Type"] = isJSON
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // an error means that the client is gone
+	end := strconv.AppendBool([]byte(`],"more":`), next != "")
+	if next != "" {
+		end = append(append(end, `,"next":`...), marshal(next)...)
+	}
+	writeList(w, `{"topics":[`, list, func(l listed) []byte { return marshal(l) }, append(end, '}'))
 	return nil
 }
 
