@@ -23,6 +23,7 @@ const (
 	DefaultACMEListen = ":443"
 
 	defaultMaxHeaderBytes = 64 << 10
+	defaultWriteTimeout   = time.Minute
 	defaultDrainTimeout   = 10 * time.Second
 
 	// readHeaderTimeout cuts connections that do not send a request.
@@ -149,6 +150,7 @@ func (c *Config) withDefaults() Config {
 	d.MaxHeaderBytes = cmp.Or(d.MaxHeaderBytes, defaultMaxHeaderBytes)
 	d.MaxStreams = cmp.Or(d.MaxStreams, defaultMaxStreams)
 	d.MaxGlitches = cmp.Or(d.MaxGlitches, defaultMaxGlitches)
+	d.WriteTimeout = cmp.Or(d.WriteTimeout, defaultWriteTimeout)
 	d.DrainTimeout = cmp.Or(d.DrainTimeout, defaultDrainTimeout)
 	d.Logger = cmp.Or(d.Logger, slog.New(slog.DiscardHandler))
 	return d

@@ -143,6 +143,9 @@ func (h *http3Endpoint) close() error {
 func (s *Server) serveHTTP3(w http.ResponseWriter, r *http.Request) {
 	answer := &http3Answer{ResponseWriter: w, head: r.Method == http.MethodHead}
 	s.serve(answer, r)
+	if answer.cut {
+		panic(http.ErrAbortHandler) // resets the stream: its end would be that of a whole answer
+	}
 	if !answer.begun {
 		answer.WriteHeader(http.StatusOK)
 	}
@@ -187,6 +190,7 @@ type http3Answer struct {
 	http.ResponseWriter
 	head  bool // the request's method
 	begun bool
+	cut   bool // a write has failed
 }
 
 // Unwrap is for http.ResponseController.
@@ -207,7 +211,9 @@ func (w *http3Answer) Write(p []byte) (int, error) {
 	if !w.begun {
 		w.WriteHeader(http.StatusOK)
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.cut = w.cut || err != nil && !errors.Is(err, http.ErrBodyNotAllowed)
+	return n, err
 }
 
 // quicConn is a connection that can be closed like others.

@@ -18,6 +18,9 @@ import (
 // serve judges what concerns the whole server, and hands the rest on.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	answer := &recorder{ResponseWriter: w, began: time.Now()}
+	if r.ProtoMajor != 2 && r.Method != http.MethodConnect { // HTTP/2 and sessions limit their writes themselves
+		answer.timeout = s.config.WriteTimeout
+	}
 	conn := connectionOf(r.Context())
 	if conn.remote != "" {
 		r.RemoteAddr = conn.remote
@@ -39,6 +42,8 @@ func (s *Server) served(r *http.Request, answer *recorder) {
 			return
 		}
 		s.connections.leave(answer.hijacked)
+	} else {
+		answer.hurry() // for what net/http has kept
 	}
 	line := newRequestLine(r, answer)
 	line.stays = answer.hijacked != nil || answer.streams() || r.Method == http.MethodConnect && answer.status == http.StatusOK
@@ -196,6 +201,7 @@ func (s *Server) logRequest(line *requestLine, bytes int64) {
 type recorder struct {
 	http.ResponseWriter
 	began    time.Time
+	timeout  time.Duration // of a write that does not move; 0 is none
 	status   int
 	bytes    int64
 	hijacked net.Conn // taken from net/http
@@ -213,13 +219,30 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *recorder) Write(p []byte) (int, error) {
+// Write gives each part of p its time: only who takes nothing is cut, not who is
+// slow.
+func (w *recorder) Write(p []byte) (written int, err error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
+	for {
+		part := p[:min(len(p), 16<<10)]
+		w.hurry()
+		n, err := w.ResponseWriter.Write(part)
+		w.bytes += int64(n)
+		written += n
+		if p = p[len(part):]; err != nil || len(p) == 0 {
+			return written, err
+		}
+	}
+}
+
+// hurry gives what is written next its time. net/http lifts that at the end of the
+// answer.
+func (w *recorder) hurry() {
+	if w.timeout > 0 {
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.timeout)) // fails where Write does
+	}
 }
 
 // Hijack notes that the connection is not net/http's any more.
