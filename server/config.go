@@ -164,6 +164,17 @@ func (c *Config) rules() []topic.Rule {
 	return presence.Rules(c.Rules)
 }
 
+// presence are the options of who records who is on the topics.
+func (c *Config) presence() *presence.Options {
+	return &presence.Options{
+		Patterns:   c.Presence,
+		Grace:      c.PresenceGrace,
+		MaxMembers: c.MaxMembers,
+		Shared:     c.NATS != nil,
+		Logger:     c.Logger,
+	}
+}
+
 // hosts are those that AllowHosts and AllowOrigins name, and those of
 // certificates.
 func (c *Config) hosts() []string {

@@ -3,10 +3,12 @@ package server
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +59,26 @@ func parseListen(text string, certified bool) (listenAddress, error) {
 		return a, fmt.Errorf("listen on %q: there is no certificate", text)
 	}
 	return a, nil
+}
+
+// addresses are those of Listen, which have to go together with whether there is a
+// certificate.
+func (c *Config) addresses(certified bool) ([]listenAddress, error) {
+	if c.HTTP3 && !certified {
+		return nil, errors.New("HTTP/3: there is no certificate")
+	}
+	addresses := make([]listenAddress, len(c.Listen))
+	for i, text := range c.Listen {
+		var err error
+		if addresses[i], err = parseListen(text, certified); err != nil {
+			return nil, err
+		}
+	}
+	secure := func(a listenAddress) bool { return a.secure }
+	if certified && len(c.Listeners) == 0 && !slices.ContainsFunc(addresses, secure) {
+		return nil, errors.New("there is a certificate, and no address to listen on that is not http://")
+	}
+	return addresses, nil
 }
 
 // An Endpoint is where a server listens.

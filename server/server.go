@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 
 	"github.com/duplexhq/duplex/internal/h2"
@@ -54,7 +53,7 @@ func New(config *Config) (server *Server, err error) {
 	c.Logger = slog.New(s.logger)
 	defer func() {
 		if err != nil {
-			s.logger.close()
+			err = errors.Join(err, s.release())
 		}
 	}()
 	s.hosts = newHostRule(c.hosts())
@@ -67,38 +66,31 @@ func New(config *Config) (server *Server, err error) {
 	if s.certificates, err = newCertificates(c); err != nil {
 		return nil, err
 	}
-	if c.HTTP3 && s.certificates == nil {
-		return nil, errors.New("HTTP/3: there is no certificate")
-	}
-	for _, text := range c.Listen {
-		address, err := parseListen(text, s.certificates != nil)
-		if err != nil {
-			return nil, err
-		}
-		s.addresses = append(s.addresses, address)
-	}
-	secure := func(a listenAddress) bool { return a.secure }
-	if s.certificates != nil && len(c.Listeners) == 0 && !slices.ContainsFunc(s.addresses, secure) {
-		return nil, errors.New("there is a certificate, and no address to listen on that is not http://")
+	if s.addresses, err = c.addresses(s.certificates != nil); err != nil {
+		return nil, err
 	}
 	if s.log, err = openLog(c, rules); err != nil {
 		return nil, err
 	}
 	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime})
 	if len(c.Presence) > 0 {
-		s.presence, err = presence.New(s.hub, &presence.Options{
-			Patterns:   c.Presence,
-			Grace:      c.PresenceGrace,
-			MaxMembers: c.MaxMembers,
-			Shared:     c.NATS != nil,
-			Logger:     c.Logger,
-		})
-		if err != nil {
-			s.hub.Close()
-			return nil, errors.Join(err, s.log.Close())
+		if s.presence, err = presence.New(s.hub, c.presence()); err != nil {
+			return nil, err
 		}
 	}
-	s.view, err = view.New(s.hub, &view.Options{
+	if s.view, err = view.New(s.hub, s.viewOptions()); err != nil {
+		return nil, err
+	}
+	s.http = s.newHTTP()
+	s.http2 = h2.New(c.http2(s.http.ErrorLog))
+	s.http2.Configure(s.http, s.connections.goOn)
+	return s, nil
+}
+
+// viewOptions are the view's: it shows topics through this server's connections.
+func (s *Server) viewOptions() *view.Options {
+	c := &s.config
+	return &view.Options{
 		MaxEventBytes:    c.MaxEventBytes,
 		MaxBodyBytes:     c.MaxBodyBytes,
 		MaxIncomingBytes: c.MaxIncomingBytes,
@@ -115,15 +107,15 @@ func New(config *Config) (server *Server, err error) {
 		AllowOrigins:     c.AllowOrigins,
 		Presence:         s.presence,
 		Logger:           c.Logger,
-	})
-	if err != nil {
-		s.presence.Close()
-		s.hub.Close()
-		return nil, errors.Join(err, s.log.Close())
 	}
-	s.http = &http.Server{
+}
+
+// newHTTP makes the server of all endpoints.
+func (s *Server) newHTTP() *http.Server {
+	c, certified := &s.config, s.certificates != nil
+	h := &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
-		Protocols:         c.protocols(s.certificates != nil),
+		Protocols:         c.protocols(certified),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    c.MaxHeaderBytes,
@@ -132,12 +124,21 @@ func New(config *Config) (server *Server, err error) {
 		ConnState:         s.connections.changed,
 		ErrorLog:          newErrorLog(c.Logger),
 	}
-	if s.certificates != nil {
-		s.http.TLSConfig = s.certificates.config()
+	if certified {
+		h.TLSConfig = s.certificates.config()
 	}
-	s.http2 = h2.New(c.http2(s.http.ErrorLog))
-	s.http2.Configure(s.http, s.connections.goOn)
-	return s, nil
+	return h
+}
+
+// release closes what New has opened, as far as it came.
+func (s *Server) release() (err error) {
+	s.presence.Close()
+	if s.hub != nil {
+		s.hub.Close()
+		err = s.log.Close()
+	}
+	s.logger.close()
+	return err
 }
 
 // Start listens on all addresses and serves them. It returns when they are
@@ -242,9 +243,5 @@ func (s *Server) shutdown(ctx context.Context) error {
 			err = errors.Join(err, e.http3.close())
 		}
 	}
-	s.presence.Close()
-	s.hub.Close()
-	err = errors.Join(err, s.log.Close())
-	s.logger.close()
-	return err
+	return errors.Join(err, s.release())
 }
