@@ -125,6 +125,9 @@ func (c *catchUp) tellGaps(page Page) (entries []ruled, end error) {
 // tell tells of one gap, or ends a subscriber that is not to be told.
 func (c *catchUp) tell(g Gap, asked string) (end error) {
 	c.counts.Gaps++
+	if d := c.droppedOf(g.Interest); d.untold() && d.to > g.Cursor.Seq {
+		g.To = ID{Epoch: c.end.Epoch, Seq: d.to}
+	}
 	if c.sub.opts.EndAtGap {
 		return &GapError{g.Oldest}
 	}
@@ -280,6 +283,9 @@ func (c *catchUp) common() Cursor {
 		cursor := c.interests[i].After
 		if sn.ended.Seq != 0 {
 			cursor = sn.cursor
+		}
+		if d := c.droppedOf(i); d.untold() {
+			cursor = d.from
 		}
 		if i > 0 && cursor != at {
 			return Cursor{}

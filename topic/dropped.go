@@ -79,8 +79,9 @@ func (c *catchUp) droppedOf(i int) dropped {
 }
 
 // drop removes from what was read what no subscription is to be given, and
-// returns the gaps of those who do not know. A gap is not told before it is
-// known where it ends.
+// returns the gaps of those who do not know. A gap waits for the page that says
+// where it ends, unless another subscription is given what lies behind: whoever
+// resumes all of them from there has to know of it.
 func (c *catchUp) drop(entries []ruled, more bool) (left []ruled, gaps []Gap) {
 	most := uint64(0)
 	for _, d := range c.dropped {
@@ -112,10 +113,14 @@ func (c *catchUp) drop(entries []ruled, more bool) (left []ruled, gaps []Gap) {
 			}
 		}
 		if gap.Oldest.Seq == 0 {
-			if more {
+			switch {
+			case !more:
+				gap.Cursor = Cursor{ID: c.end}
+			case len(left) > 0 && left[len(left)-1].ID.Seq > d.from.Seq:
+				gap.Cursor = c.interests[i].After.Advance(c.end)
+			default:
 				continue
 			}
-			gap.Cursor = Cursor{ID: c.end}
 		}
 		gaps = append(gaps, gap)
 	}

@@ -136,6 +136,7 @@ type Gap struct {
 	Interest int    // index into the interests of the Read
 	Oldest   ID     // the first retained event after the cursor; zero if nothing is left
 	Cursor   Cursor // lies just before Oldest, and has been told of the loss
+	To       ID     // events may be missing up to here, because of SlowDrop, if that is beyond Cursor; else zero
 }
 
 // Info describes one topic.

@@ -25,14 +25,19 @@ func gapSignal(g Gap, asked, subscription string) Signal {
 }
 
 // AppendGapJSON appends what clients are told of a gap: the cursor as it was
-// asked for, the oldest event that is left, and the subscription's name unless
-// that is empty.
+// asked for, the oldest event that is left, up to where more may be missing, and
+// the subscription's name unless that is empty.
 func AppendGapJSON(dst []byte, g Gap, asked, subscription string) []byte {
 	dst = append(dst, `{"after":`...)
 	dst = append(dst, quoteJSON(asked)...)
 	if g.Oldest.Seq != 0 {
 		dst = append(dst, `,"oldest":"`...)
 		dst = g.Oldest.AppendTo(dst)
+		dst = append(dst, '"')
+	}
+	if g.To.Seq != 0 {
+		dst = append(dst, `,"to":"`...)
+		dst = g.To.AppendTo(dst)
 		dst = append(dst, '"')
 	}
 	if subscription != "" {

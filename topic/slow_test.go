@@ -183,7 +183,7 @@ func TestDrop(t *testing.T) {
 }
 
 // What is not to be dropped is given from the log without the rest, after the
-// one gap.
+// one gap, which says up to where that may lack.
 func TestDropBesideOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := slowHub(t, &topic.HubOptions{Ping: -1})
@@ -196,7 +196,7 @@ func TestDropBesideOthers(t *testing.T) {
 		publish(t, hub, "a", "4")
 		end(t, hub, "drop/a")
 		release(r, sub)
-		want(t, r, at(hub, `$gap@2{"after":"%s","oldest":"%s","topic":"drop/*"}`, 1, 3), "a=2", "a=4", `$end@6{"topic":"drop/a"}`)
+		want(t, r, at(hub, `$gap@2{"after":"%s","oldest":"%s","to":"%s","topic":"drop/*"}`, 1, 3, 4), "a=2", "a=4", `$end@6{"topic":"drop/a"}`)
 		publish(t, hub, "drop/b", "7")
 		want(t, r, "drop/b=7")
 	})
@@ -215,9 +215,36 @@ func TestDropMoreThanAPage(t *testing.T) {
 		publish(t, hub, "a", "x")
 		publish(t, hub, "drop/a", "")
 		release(r, sub)
-		want(t, r, at(hub, `$gap@701{"after":"%s","oldest":"%s","topic":"drop/*"}`, 1, 702), "a=x")
+		want(t, r, at(hub, `$gap@701{"after":"%s","oldest":"%s","to":"%s","topic":"drop/*"}`, 1, 702, 703), "a=x")
 		publish(t, hub, "drop/a", "y")
 		want(t, r, "drop/a=y")
+	})
+}
+
+// The gap of one subscription comes before what another is given that lies
+// behind: who resumes both from there knows of it. Until then no heartbeat
+// says that all is told.
+func TestDropIsToldBeforeOthersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := slowHub(t, nil)
+		r := &recorder{held: true}
+		named := topic.Options{Form: script{}, Signals: true, Named: true}
+		sub := hub.Subscribe(r, named, selection(t, hub.Now(), "drop/*"), selection(t, hub.Now(), "a"))
+		defer sub.Close()
+		want(t, r, `$ping@0{"interval":25}`)
+		for range 300 {
+			publish(t, hub, "drop/a", "")
+		}
+		publish(t, hub, "a", "x")
+		for range 300 {
+			publish(t, hub, "drop/a", "")
+		}
+		publish(t, hub, "a", "y")
+		time.Sleep(topic.DefaultPing)
+		release(r, sub)
+		want(t, r,
+			`$ping@0{"interval":25}`,
+			at(hub, `$gap@512{"after":"%s","to":"%s","topic":"drop/*"}`, 0, 601), "a=x", "a=y")
 	})
 }
 

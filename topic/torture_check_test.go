@@ -244,6 +244,11 @@ func (c *checker) event(h heard, seq uint64) {
 	c.last = seq
 	taken := false
 	for _, r := range c.readers {
+		for f := range c.facts.between(r.Selection, r.at.Seq, seq-1) {
+			if f.dropping() && f.seq > r.drops && f.lostAt == never {
+				c.errorf("%d came before selection %s was told of %+v", seq, r.Name, f)
+			}
+		}
 		if r.ended && h.kind == topic.TypeEnd && r.Patterns[0].String() == h.topic {
 			r.ended, taken = false, true
 		}
@@ -292,7 +297,7 @@ func (c *checker) gap(h heard) {
 			c.errorf("nothing was lost")
 		}
 	}
-	r.drops = h.logEnd
+	r.drops = max(r.drops, h.to)
 	if h.cursor.Seq < r.at.Seq || h.oldest != 0 && h.oldest != h.cursor.Seq+1 {
 		c.errorf("the cursor is not just before the oldest, or before %v", r.at)
 	}

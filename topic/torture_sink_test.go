@@ -22,12 +22,13 @@ type heard struct {
 	cursor topic.Cursor
 	after  string // of $gap
 	oldest uint64 // of $gap; 0 if nothing is left
+	to     uint64 // of $gap: events may be missing up to here
 	logEnd uint64 // when it was given
 	at     time.Time
 }
 
 func (h heard) String() string {
-	return fmt.Sprintf("%s %d %q at %v, after %q, oldest %d, log's end %d", h.kind, h.seq, h.topic, h.cursor, h.after, h.oldest, h.logEnd)
+	return fmt.Sprintf("%s %d %q at %v, after %q, oldest %d, to %d, log's end %d", h.kind, h.seq, h.topic, h.cursor, h.after, h.oldest, h.to, h.logEnd)
 }
 
 // tortureSink writes down what it is given. It is writable at once, on another
@@ -181,17 +182,24 @@ func (s *tortureSink) parse(chunk string) heard {
 		s.x.cursors = append(s.x.cursors, at)
 		s.x.mu.Unlock()
 	}
-	var data struct{ After, Oldest, Topic string }
+	var data struct{ After, Oldest, To, Topic string }
 	if err := json.Unmarshal([]byte(rest), &data); err != nil {
 		s.errorf("chunk %q: %v", chunk, err)
 	}
 	h.after, h.topic = data.After, data.Topic
-	if data.Oldest != "" {
-		oldest, err := topic.ParseCursor(data.Oldest)
+	seqOf := func(id string) uint64 {
+		if id == "" {
+			return 0
+		}
+		at, err := topic.ParseCursor(id)
 		if err != nil {
 			s.errorf("chunk %q: %v", chunk, err)
 		}
-		h.oldest = oldest.Seq
+		return at.Seq
+	}
+	h.oldest, h.to = seqOf(data.Oldest), seqOf(data.To)
+	if h.kind == topic.TypeGap {
+		h.to = max(h.to, h.cursor.Seq)
 	}
 	return h
 }
