@@ -9,7 +9,7 @@ export interface TopicEvent<T = any> {
   topic: string;
   /**
    * Its type, `message` unless it was published with another one. Two are signals:
-   * `$gap`: events after `data.after` are gone, the next one is `data.oldest`.
+   * `$gap`: events after `data.after` are gone, the next one is `data.oldest`; more may be missing up to `data.to`.
    * `$end`: the topic `data.topic` has ended.
    */
   event: string;

@@ -71,7 +71,7 @@ export function choose(transports: readonly Transport[], { begin, drop, chosen }
   return {
     stop,
     cancel,
-    start: () => next(waiting.has(first!) ? first : undefined, remembered ? rememberedHead : head),
+    start: () => (waiting.has(first!) ? next(first, remembered ? rememberedHead : head) : next()),
     works(transport) {
       if (over || !running.delete(transport)) return;
       if (works) drop(rank(transport) < rank(works) ? works : transport);
@@ -81,7 +81,9 @@ export function choose(transports: readonly Transport[], { begin, drop, chosen }
       settle();
     },
     failed(transport) {
-      if (!over && running.delete(transport)) works ? settle() : next();
+      if (over || (!running.delete(transport) && transport !== works)) return;
+      if (transport === works) works = undefined; // it did
+      works ? settle() : next();
     },
   };
 }

@@ -173,7 +173,7 @@ export class Direct implements Connection, Owner, Shared {
     const named: string | undefined = event.data.topic;
     // Over websocket it may pass the events of other subscriptions (PROTOCOL.md §8.6).
     if (id && (!named || a.names.size === 1)) this.cursor = id;
-    a.skips(id || event.data.oldest); // a page has no id for it
+    a.skips(event.data.to || id || event.data.oldest); // a page has no id for it
     for (const reader of [...this.#readers]) {
       const { names, synced } = reader;
       if (named && !names.includes(named)) continue;

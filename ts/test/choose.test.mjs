@@ -26,7 +26,8 @@ const cases = {
     at: { 1100: "works c", 1200: "works a" },
     want: ["0 begin c", "1000 begin a", "1200 drop c", "1200 chosen a"],
   },
-  "one that is not allowed any more was remembered": { first: "x", at: { 20: "works a" }, want: ["0 begin a", "20 chosen a"] },
+  "one that is not allowed any more was remembered": { first: "x", at: { 420: "works b", 450: "works a" }, want: ["0 begin a", "400 begin b", "450 drop b", "450 chosen a"] },
+  "it works, and fails in the 250 ms": { at: { 500: "works b", 600: "failed b", 610: "works c" }, want: ["0 begin a", "400 begin b", "600 begin c", "860 drop a", "860 chosen c"] },
   stopped: { at: { 500: "stop" }, want: ["0 begin a", "400 begin b", "500 drop a", "500 drop b", "500 chosen none"] },
 };
 

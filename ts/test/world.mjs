@@ -266,8 +266,8 @@ class Connection {
   #live = 0;
   #begun = false;
   #out = [];
-  /** What was, by a topic's rule, while it lagged. */
-  #dropped = [];
+  /** What lagged before this place was dropped, if a topic's rule says so; and of that, what each subscription was told of. */
+  #dropped = 0;
   #told = new Map();
   #waiting;
   #over = false;
@@ -328,9 +328,8 @@ class Connection {
   #gaps(after, unknown) {
     const world = this.#world;
     let told = false;
-    const groups = this.#socket ? [...this.#subscribed.keys()].map((name) => [name]) : [this.#names];
     const places = [];
-    for (const names of groups) {
+    for (const names of this.#groups()) {
       const lost = world.lost(Math.max(this.#place, this.#socket ? this.#subscribed.get(names[0]) : 0), names, unknown);
       places.push(lost ? lost.place : Math.max(this.#place, world.gone));
       if (!lost) continue;
@@ -345,43 +344,68 @@ class Connection {
     if (!this.#begun) return;
     const world = this.#world;
     const known = !this.#socket || first || this.#place === world.log.length;
-    this.#say({ ...(known && { id: world.cursorAt(this.#place) }), event: "$ping", data: { interval: 25 } });
+    const places = this.#groups().map((names) => this.#untold(names)[0] ?? this.#place);
+    this.#say({ ...(known && { id: world.cursorAt(Math.min(this.#place, ...places)) }), event: "$ping", data: { interval: 25 } });
   }
 
-  /** Reads the log on, once for all subscriptions. */
+  /** The names of each subscription. */
+  #groups() {
+    return this.#socket ? [...this.#subscribed.keys()].map((name) => [name]) : [this.#names];
+  }
+
+  /** Reads a page of the log, once for all subscriptions. */
   #read() {
     const world = this.#world;
     if (this.#place < world.gone) return this.#overtaken();
     const to = Math.min(world.log.length, this.#place + 1 + world.random(5));
-    const lags = this.#place >= this.#live && world.log.length - this.#place > 3;
+    if (this.#place >= this.#live && world.log.length - this.#place > 3) this.#dropped = world.log.length;
+    const page = [];
     for (; this.#place < to; this.#place++) {
       const e = world.log[this.#place];
-      if (lags && rule(e.topic) === "drop") {
-        this.#dropped.push(this.#place);
-        continue;
-      }
+      if (this.#place >= this.#live && this.#place < this.#dropped && rule(e.topic) === "drop") continue;
       const wants = [...this.#subscribed].some(([name, from]) => from <= this.#place && matches([name], e.topic));
-      if (!wants || !world.kept(this.#place, world.log.length, this.#live)) continue;
-      if (this.#dropped.length) this.#drop(e);
+      if (wants && world.kept(this.#place, world.log.length, this.#live)) page.push(e);
+    }
+    this.#drop(page);
+    for (const e of page) {
       if (e.end) this.#say({ id: e.id, event: "$end", data: { topic: e.topic } });
       else this.#say(json(e));
       if (!e.end || !this.#subscribed.delete(e.topic) || this.#socket || this.#names.length > 1) continue;
       this.#out.push(undefined); // the end of the answer
       this.#place = world.log.length;
+      return;
     }
-    if (this.#dropped.length && this.#place === world.log.length) this.#drop();
   }
 
-  /** Tells once of what was dropped, when it is known where that ends: before the subscription's next event, or at the end. */
-  #drop(next) {
+  /** The places of what a subscription was not given, and was not told of. */
+  #untold(names) {
+    const from = Math.max(this.#live, this.#told.get(names[0]) ?? 0, this.#socket ? this.#subscribed.get(names[0]) : 0);
+    const places = [];
+    for (let i = from; i < this.#dropped; i++) if (rule(this.#world.log[i].topic) === "drop" && matches(names, this.#world.log[i].topic)) places.push(i);
+    return places;
+  }
+
+  /**
+   * Tells once of what was dropped, before a page: when that says where it ends, or brings others what
+   * lies behind (PROTOCOL.md §5.17).
+   */
+  #drop(page) {
     const world = this.#world;
-    for (const [topic, from] of this.#subscribed) {
-      if (next && !matches([topic], next.topic)) continue;
-      const first = this.#dropped.find((place) => place >= Math.max(from, this.#told.get(topic) ?? 0) && matches([topic], world.log[place].topic));
-      this.#told.set(topic, this.#place);
-      if (first !== undefined) this.#say({ id: world.cursorAt(this.#place), event: "$gap", data: { after: world.cursorAt(first), oldest: next?.id, topic } });
+    for (const names of this.#groups()) {
+      const untold = this.#untold(names);
+      if (!untold.length) continue;
+      const next = page.find((e) => matches(names, e.topic));
+      const passed = this.#place === world.log.length || (page.length && world.placeOf(page.at(-1).id) > untold[0]);
+      if (!next && !passed) continue;
+      const place = next ? world.placeOf(next.id) - 1 : this.#place;
+      const to = untold.at(-1) + 1;
+      this.#told.set(names[0], this.#dropped);
+      this.#say({
+        id: world.cursorAt(place),
+        event: "$gap",
+        data: { after: world.cursorAt(untold[0]), oldest: next?.id, ...(to > place && { to: world.cursorAt(to) }), ...(this.#socket && { topic: names[0] }) },
+      });
     }
-    if (!next) this.#dropped = [];
   }
 
   /** Retention was faster. */
