@@ -18,6 +18,7 @@ var arrows = map[string][]string{
 	"client/http3":      {"client", "websocket"},
 	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/h2", "internal/poller", "internal/look"},
 	"view/webtransport": {"view"},
+	"view/viewtest":     {"view", "topic", "topic/memlog"},
 	"home":              {"internal/look"},
 	"internal/look":     {},
 	"ts":                {},
@@ -73,7 +74,7 @@ var only = map[string][]string{
 }
 
 // forTests are the packages that only tests, and each other, may import.
-var forTests = []string{"internal/testnet", "client/conformance", "client/conformance/hostile"}
+var forTests = []string{"internal/testnet", "client/conformance", "client/conformance/hostile", "view/viewtest"}
 
 // pure are the packages that must not reach the network, the clock's waiting
 // or another goroutine.

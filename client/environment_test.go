@@ -19,7 +19,7 @@ import (
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
-	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 )
 
 // names answers questions of DNS about one name, by what it is told last.
@@ -102,21 +102,10 @@ func serveAt(t *testing.T, address string, log topic.Log) (port string, stop fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: handler}
-	go server.Serve(listener)
+	server := viewtest.New(t, log, nil)
+	server.Serve(listener)
 	_, port, _ = net.SplitHostPort(listener.Addr().String())
-	return port, sync.OnceFunc(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = handler.Shutdown(ctx) // an error says that connections were cut
-		server.Close()
-		hub.Close()
-	})
+	return port, sync.OnceFunc(server.Close)
 }
 
 // An address to which packets vanish does not keep the other from being used,
@@ -172,24 +161,15 @@ func TestNames(t *testing.T) {
 
 // A server that speaks only HTTP/2, without WebSocket over it.
 func TestOnlyHTTP2(t *testing.T) {
-	log := memlog.Open(nil)
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(handler)
+	topics := viewtest.New(t, nil, nil)
+	server := httptest.NewUnstartedServer(topics)
 	server.TLS = &tls.Config{NextProtos: []string{"h2"}}
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP2(true)
 	server.StartTLS()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = handler.Shutdown(ctx) // an error says that connections were cut
+		topics.Close()
 		server.Close()
-		hub.Close()
-		log.Close()
 	})
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
 	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 )
 
 // everyTransport is in the order in which a subscriber goes from one to the
@@ -54,28 +54,23 @@ func (l *line) cut(hard bool) {
 func live(t *testing.T, opts *memlog.Options) (c *Client, l *line) {
 	t.Helper()
 	log := memlog.Open(opts)
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, &view.Options{Retry: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
+	topics := viewtest.New(t, log, &view.Options{Retry: time.Millisecond})
+	server := httptest.NewServer(topics)
 	l = new(line)
 	transport := &http.Transport{DialContext: l.dial}
 	t.Cleanup(func() {
 		c.Close()
 		l.cut(false)
 		transport.CloseIdleConnections()
-		if err := handler.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+		if err := topics.Drain(); err != nil {
 			t.Error(err)
 		}
 		server.Close()
-		hub.Close()
 		if err := log.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	c, err = New(server.URL, &Options{
+	c, err := New(server.URL, &Options{
 		HTTP: &http.Client{Transport: transport}, Memory: new(Memory),
 		Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, PollInterval: time.Millisecond,
 	})

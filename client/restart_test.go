@@ -13,7 +13,7 @@ import (
 	"github.com/duplexhq/duplex/internal/testnet"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
-	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 )
 
 // A server of 2,000 clients stops, and is back 5 s later: they do not come back
@@ -125,22 +125,14 @@ func serveLog(t *testing.T, network *testnet.Network, log topic.Log) (stop func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: handler}
-	go server.Serve(listener)
+	server := viewtest.New(t, log, nil)
+	server.Serve(listener)
 	return func(orderly bool) {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
 		if !orderly {
 			network.Cut()
-			cancel()
+			server.Close()
+		} else if err := server.Drain(); err != nil {
+			t.Error(err)
 		}
-		_ = handler.Shutdown(ctx) // an error says that connections were cut
-		server.Close()
-		hub.Close()
 	}
 }

@@ -13,9 +13,7 @@ import (
 	"github.com/duplexhq/duplex/client"
 	"github.com/duplexhq/duplex/client/conformance/hostile"
 	"github.com/duplexhq/duplex/internal/testnet"
-	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/memlog"
-	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 )
 
 // checkThrough checks a server behind a network, in a bubble.
@@ -27,22 +25,11 @@ func checkThrough(t *testing.T, n *hostile.Network, opts *Options) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := memlog.Open(nil)
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: handler}
-	go server.Serve(listener)
+	server := viewtest.New(t, nil, nil)
+	server.Serve(listener)
 	defer func() {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
 		network.Cut()
-		_ = handler.Shutdown(ctx) // an error says that connections were cut
 		server.Close()
-		hub.Close()
-		log.Close()
 	}()
 	opts.Dial = network.Dial
 	report, err := Run(t.Context(), "http://duplex.test:80", opts)

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,9 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/memlog"
-	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 )
 
 // Over TLS: HTTP/2 without WebSocket over it, HTTP/3 that is announced and
@@ -48,17 +45,12 @@ func TestOverTLS(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			log := memlog.Open(nil)
-			hub := topic.NewHub(log, nil)
-			handler, err := view.New(hub, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			topics := viewtest.New(t, nil, nil)
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if test.announced != "" {
 					w.Header().Set("Alt-Svc", test.announced)
 				}
-				handler.ServeHTTP(w, r)
+				topics.ServeHTTP(w, r)
 			}))
 			server.TLS = &tls.Config{NextProtos: test.protos}
 			server.Config.Protocols = new(http.Protocols)
@@ -66,12 +58,8 @@ func TestOverTLS(t *testing.T) {
 			server.Config.Protocols.SetHTTP2(slices.Contains(test.protos, "h2"))
 			server.StartTLS()
 			defer func() {
-				ctx, cancel := context.WithCancel(context.Background())
-				cancel()
-				_ = handler.Shutdown(ctx) // an error says that connections were cut
+				topics.Close()
 				server.Close()
-				hub.Close()
-				log.Close()
 			}()
 			config := &tls.Config{RootCAs: x509.NewCertPool()}
 			if !test.untrusted {

@@ -10,26 +10,17 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/internal/load"
-	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/memlog"
-	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 )
 
 // duplex serves topics.
 func duplex(t *testing.T) (address string) {
 	t.Helper()
-	log := memlog.Open(nil)
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
+	topics := viewtest.New(t, nil, nil)
+	server := httptest.NewServer(topics)
 	t.Cleanup(func() {
-		server.CloseClientConnections()
-		hub.Close()
+		topics.Close()
 		server.Close()
-		log.Close()
 	})
 	return server.Listener.Addr().String()
 }
@@ -187,22 +178,15 @@ func TestParseTransports(t *testing.T) {
 
 // Streams of a few connections, of a server that is net/http's.
 func TestOverHTTP2(t *testing.T) {
-	log := memlog.Open(nil)
-	hub := topic.NewHub(log, nil)
-	handler, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(handler)
+	topics := viewtest.New(t, nil, nil)
+	server := httptest.NewUnstartedServer(topics)
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
 	server.Start()
 	t.Cleanup(func() {
-		server.CloseClientConnections()
-		hub.Close()
+		topics.Close()
 		server.Close()
-		log.Close()
 	})
 	for _, test := range []struct {
 		streams int
@@ -217,7 +201,7 @@ func TestOverHTTP2(t *testing.T) {
 			t.Errorf("%d streams: no messages", test.streams)
 		}
 	}
-	_, err = load.Resume(t.Context(), load.ResumeOptions{TopicOptions: load.TopicOptions{
+	_, err := load.Resume(t.Context(), load.ResumeOptions{TopicOptions: load.TopicOptions{
 		Options: briefly(server.Listener.Addr().String()), Transports: []load.Transport{load.SSEOverHTTP2}, Subscribers: 2, Bytes: 128,
 	}})
 	if err == nil {
