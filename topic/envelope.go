@@ -13,7 +13,7 @@ import (
 
 // An Envelope is an event or a signal as its JSON says it.
 type Envelope struct {
-	ID    string    // opaque; "" in a signal that says no cursor
+	ID    string    // a Cursor's text; "" in a signal that says no cursor
 	Topic string    // "" in a signal
 	Type  string    // "" is TypeMessage
 	Media string    // "" if it was left out: see Kind

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// An ID names an event. It is opaque to clients; its text is EPOCH-SEQ.
+// An ID names an event. Its text is EPOCH-SEQ, of which clients may know that
+// SEQ grows within an epoch, and no more (PROTOCOL.md §4.1).
 //
 // The epoch changes when a log is lost, replaced or rolled back, so that an id
 // of another log is recognised. Seq counts the events of the log from 1.
