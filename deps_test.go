@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"cmd/duplex/internal/wstalk":          {"websocket", "websocket/wire", "cmd/duplex/internal/stdio"},
 	"cmd/duplex/internal/stdio":           {},
 	"client/check":                        {"client", "client/http3", "websocket", "sse"},
-	"client/conformance":                  {"client/conformance/hostile", "internal/testnet", "topic", "topic/memlog", "view"},
+	"client/conformance":                  {"client/conformance/hostile", "internal/testnet", "topic", "topic/memlog", "view", "view/webtransport"},
 	"client/conformance/hostile":          {"internal/testnet"},
 	"websocket/h2/internal/xconnect":      {},
 	"websocket/conformance":               {},
@@ -68,7 +68,7 @@ var alone = map[string][]string{
 
 // only says who may use what is heavy.
 var only = map[string][]string{
-	"github.com/quic-go/":     {"server", "view/webtransport", "client/http3"},
+	"github.com/quic-go/":     {"server", "view/webtransport", "client/http3", "client/conformance"},
 	"github.com/caddyserver/": {"server"},
 	"go.uber.org/zap":         {"server"},
 }

@@ -3,6 +3,8 @@ package client_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/duplexhq/duplex/client"
 	"github.com/duplexhq/duplex/client/conformance"
+	"github.com/duplexhq/duplex/client/http3"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -31,6 +34,7 @@ func TestConformanceOnSockets(t *testing.T) {
 	quick := []string{
 		"subscriptions of one client", "the end of a topic", "the token has expired", "published while the server is away",
 		"network: upgrade never answered", "network: streams held to their end", "500 changes under load",
+		"webtransport", "udp: blocked", "udp: the NAT forgets",
 	}
 	skip := make(map[string]string)
 	for _, c := range conformance.Cases {
@@ -45,6 +49,7 @@ func TestConformanceOnSockets(t *testing.T) {
 type agent struct {
 	network conformance.Network
 	client  *client.Client
+	quic    *http3.Transport // nil without UDP
 	ctx     context.Context
 	cancel  context.CancelFunc
 	doing   sync.WaitGroup
@@ -125,6 +130,9 @@ func (a *agent) do(c *conformance.Command) {
 		a.client.Check()
 	case "close":
 		a.client.Close()
+		if a.quic != nil {
+			_ = a.quic.Close() // there is nothing to be done about it
+		}
 		a.cancel()
 		a.doing.Wait()
 		a.report(conformance.Report{Report: "closed"})
@@ -134,8 +142,16 @@ func (a *agent) do(c *conformance.Command) {
 }
 
 func (a *agent) open(c *conformance.Command) {
-	transport := &http.Transport{DialContext: a.network}
+	transport := &http.Transport{DialContext: a.network.Dial}
 	opts := &client.Options{HTTP: &http.Client{Transport: transport}, Memory: new(client.Memory)}
+	if c.CA != "" {
+		config := &tls.Config{RootCAs: x509.NewCertPool()}
+		config.RootCAs.AppendCertsFromPEM([]byte(c.CA))
+		transport.TLSClientConfig = config
+		a.quic = http3.New(config)
+		a.quic.Dial = a.network.DialUDP
+		opts.WebTransport = a.quic.WebTransport
+	}
 	if c.Remembered != "" {
 		opts.Memory.Set(c.Server, client.Transport(c.Remembered))
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -40,11 +41,40 @@ func TestConformanceInChromium(t *testing.T) {
 			conformance.Run(t, &conformance.Agent{
 				Skip: skip,
 				Start: func(t testing.TB, _ conformance.Network) (io.WriteCloser, io.Reader) {
-					return startBrowserAgent(t, "agentOptions = "+options+";"+script)
+					return startBrowserAgent(t, browser(t), "agentOptions = "+options+";"+script)
 				},
 			})
 		})
 	}
+}
+
+// So it does over WebTransport, whatever becomes of datagrams.
+func TestConformanceOverUDP(t *testing.T) {
+	script := bundleAgent(t)
+	skip := make(map[string]string)
+	for _, c := range conformance.Cases {
+		if !c.UDP || !*allCases && !slices.Contains(udpInShort, c.Name) {
+			skip[c.Name] = "needs -conformance, or is not about UDP"
+		}
+	}
+	ctx, cancel := launch(t,
+		chromedp.Flag("disable-quic", false),
+		chromedp.Flag("ignore-certificate-errors-spki-list", conformance.KeyHash()),
+		chromedp.Flag("webtransport-developer-mode", true), // takes authorities that are not public
+	)
+	t.Cleanup(cancel)
+	conformance.Run(t, &conformance.Agent{
+		Skip: skip,
+		Start: func(t testing.TB, _ conformance.Network) (io.WriteCloser, io.Reader) {
+			return startBrowserAgent(t, ctx, script)
+		},
+	})
+}
+
+// udpInShort are the cases where QUIC of a browser may differ from that of Go.
+var udpInShort = []string{
+	"webtransport", "udp: dies and comes back", "udp: the NAT forgets", "udp: the server is killed", "udp: changes under load",
+	"udp: blocked", "udp: refused, as without HTTP/3", "udp: lossy and out of order",
 }
 
 // inShort are the cases where a browser may differ from node.
@@ -74,8 +104,8 @@ type browserAgent struct {
 	ended   sync.WaitGroup
 }
 
-func startBrowserAgent(t testing.TB, script string) (io.WriteCloser, io.Reader) {
-	a := &browserAgent{tab: newTab(t, "about:blank"), script: script, reports: make(chan string, 100_000)}
+func startBrowserAgent(t testing.TB, browser context.Context, script string) (io.WriteCloser, io.Reader) {
+	a := &browserAgent{tab: openTab(t, browser, "about:blank", chromedp.WithNewBrowserContext()), script: script, reports: make(chan string, 100_000)}
 	a.makeUpPage()
 	if err := chromedp.Listen(a.ctx, a.called); err != nil {
 		t.Fatal(err)

@@ -67,6 +67,12 @@ type Agent struct {
 	Skip map[string]string
 }
 
-// A Network connects to the server of a case. On real sockets it is nil: the
+// A Network connects to the server of a case. On real sockets it is empty: the
 // server's address says everything.
-type Network func(ctx context.Context, network, address string) (net.Conn, error)
+type Network struct {
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// DialUDP opens a socket for datagrams to HOST:PORT, and says which address
+	// that is.
+	DialUDP func(ctx context.Context, address string) (net.PacketConn, net.Addr, error)
+}

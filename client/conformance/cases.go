@@ -16,6 +16,7 @@ type Case struct {
 	Spec string // the section of PROTOCOL.md
 	hostile.Network
 
+	UDP  bool          // over TLS, and the server has HTTP/3
 	Ping time.Duration // interval of $ping. If zero, 25 s
 	Do   []Step
 	Long bool // on real sockets
@@ -27,7 +28,8 @@ type Step struct {
 	Publish *Publish         // to the server, past the network
 	Expect  *Expect          // of the client
 	Network *hostile.Network // for connections from now on
-	Cut     bool             // all connections, by reset
+	Cut     bool             // all connections of TCP, by reset
+	Rebind  bool             // datagrams come from another port
 	Server  ServerAct
 	Pause   time.Duration
 	Change  *Change
@@ -300,6 +302,7 @@ func cases() []Case {
 			})
 		}
 	}
+	all = append(all, overUDP()...)
 	return append(all, Case{
 		Name: "changes and cuts under load", Spec: "§15.5", Long: true,
 		Network: hostile.Network{RoundTrip: 4 * time.Millisecond},

@@ -7,7 +7,8 @@
 //
 // Cases are data (cases.go): a network, actions, and what must be seen of the
 // client. One runner judges them all, for every client: it owns the server,
-// the network in between and a publisher of its own.
+// the network in between and a publisher of its own. In some cases the network is
+// also one of datagrams, and the server has TLS and HTTP/3 (Case.UDP).
 //
 // # The agent
 //

@@ -119,6 +119,9 @@ func (j *trial) step(name string, s *Step) {
 		switch c.Do {
 		case "open":
 			c.Server = j.server
+			if j.world.udp {
+				c.CA = secure().authority
+			}
 		case "subscribe":
 			pattern, err := topic.ParsePattern(c.Topic)
 			if err != nil {
@@ -139,6 +142,8 @@ func (j *trial) step(name string, s *Step) {
 		j.world.change(s.Network)
 	case s.Cut:
 		j.world.cut()
+	case s.Rebind:
+		j.world.rebind()
 	case s.Server != "":
 		j.world.act(s.Server)
 	case s.Change != nil:

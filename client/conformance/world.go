@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +21,9 @@ import (
 )
 
 // bubbleAddr is where the server is in a bubble.
-const bubbleAddr = "duplex.test:80"
+const bubbleAddr = bubbleHost + ":443"
+
+const bubbleHost = "duplex.test"
 
 // A world is a server and the network before it.
 type world struct {
@@ -30,44 +34,54 @@ type world struct {
 
 	proxy *hostile.Proxy   // on real sockets
 	net   *testnet.Network // in a bubble
+	air   *air             // in a bubble, for datagrams
 	addr  string           // of the server
 
 	hub     *topic.Hub
 	handler *view.Handler
 	http    *http.Server
 	gates   *gates
+	udp     bool
+	http3   *http3Server // nil unless udp
 
 	mu      sync.Mutex // guards what follows
 	network *hostile.Network
 }
 
 func newWorld(t testing.TB, agent *Agent, c *Case) *world {
-	w := &world{t: t, ping: c.Ping, log: memlog.Open(nil), network: &c.Network}
+	w := &world{t: t, ping: c.Ping, log: memlog.Open(nil), network: &c.Network, udp: c.UDP}
+	scheme, listen := "http://", hostile.Listen
+	if w.udp {
+		scheme, listen = "https://", hostile.ListenUDP
+	}
 	if agent.InBubble {
-		w.net, w.addr = testnet.New(t), bubbleAddr
-		w.net.Route = func(int) testnet.Path {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return w.network.Path()
-		}
-		w.url = "http://" + bubbleAddr
+		w.net = testnet.New(t)
+		w.net.Route = func(int) testnet.Path { return w.present().Path() }
+		w.air = newAir(w.present)
+		w.url = scheme + bubbleAddr
 	}
 	w.start()
 	if w.net == nil {
-		proxy, err := hostile.Listen(&c.Network, w.addr)
+		proxy, err := listen(&c.Network, w.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.proxy, w.url = proxy, "http://"+proxy.Addr
+		w.proxy, w.url = proxy, scheme+proxy.Addr
 	}
 	return w
 }
 
+func (w *world) present() *hostile.Network {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.network
+}
+
 func (w *world) dial() Network {
 	if w.net == nil {
-		return nil
+		return Network{}
 	}
-	return w.net.Dial
+	return Network{Dial: w.net.Dial, DialUDP: w.air.dial}
 }
 
 func (w *world) close() {
@@ -82,13 +96,15 @@ func (w *world) close() {
 
 // start runs a server on the log.
 func (w *world) start() {
-	listen := net.Listen
+	var listener net.Listener
+	var packets net.PacketConn
+	var err error
 	if w.net != nil {
-		listen = w.net.Listen
+		packets = w.air.serve()
+		listener, err = w.net.Listen("tcp", bubbleAddr)
 	} else {
-		w.addr = "127.0.0.1:0" // where it was before, somebody else may be
+		listener, packets, err = testnet.ListenBoth() // where it was before, somebody else may be
 	}
-	listener, err := listen("tcp", w.addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -97,13 +113,27 @@ func (w *world) start() {
 		w.proxy.Change(w.network, w.addr)
 	}
 	w.hub = topic.NewHub(w.log, &topic.HubOptions{Ping: w.ping})
-	w.handler, err = view.New(w.hub, &view.Options{Ping: w.ping})
+	opts := &view.Options{Ping: w.ping}
+	if w.udp {
+		w.http3 = newHTTP3Server(packets)
+		opts.WebTransport = w.http3.accept
+	}
+	w.handler, err = view.New(w.hub, opts)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.gates = new(gates)
-	w.http = &http.Server{Handler: w.handler}
-	go w.http.Serve(w.gates.guard(listener)) // ends with the server
+	listener = w.gates.guard(listener)
+	if w.udp {
+		listener = tls.NewListener(listener, secure().server)
+		if err := w.http3.serve(w.handler); err != nil {
+			w.t.Fatal(err)
+		}
+	} else {
+		packets.Close()
+	}
+	w.http = &http.Server{Handler: w.handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)} // clients drop what they probe with
+	go w.http.Serve(listener)                                                                      // ends with the server
 }
 
 // stop ends the server: in good order, or at once.
@@ -114,6 +144,7 @@ func (w *world) stop(orderly bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if !orderly {
 		w.cut()
+		w.http3.cut()
 		cancel()
 	}
 	_ = w.handler.Shutdown(ctx) // an error says that connections were cut
@@ -121,6 +152,7 @@ func (w *world) stop(orderly bool) {
 		_ = w.http.Shutdown(ctx)
 	}
 	cancel()
+	w.http3.close()
 	w.gates.cut()
 	w.http.Close()
 	w.hub.Close()
@@ -145,6 +177,15 @@ func (w *world) cut() {
 		w.net.Cut()
 	} else if w.proxy != nil {
 		w.proxy.Cut()
+	}
+}
+
+// rebind has datagrams come from somewhere else.
+func (w *world) rebind() {
+	if w.air != nil {
+		w.air.rebind()
+	} else {
+		w.proxy.Rebind()
 	}
 }
 

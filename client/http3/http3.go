@@ -12,7 +12,9 @@
 package http3
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"time"
 
@@ -28,12 +30,23 @@ const (
 	// silence is how long a server may be out of reach before what waits for it
 	// fails.
 	silence = 30 * time.Second
+
+	// smallest is the size of the first packets: what every way that carries QUIC
+	// lets through (RFC 9000 §14.1). Larger ones are tried afterwards.
+	smallest = 1200 // bytes
 )
 
 // A Transport sends requests over HTTP/3, and over nothing else: there is no way
 // back to TCP. It is for the Transport of an http.Client, and for
 // websocket.DialOptions.HTTP3. Its methods may be called at the same time.
-type Transport struct{ inner http3.Transport }
+type Transport struct {
+	// Dial, if not nil, opens the socket of a connection to HOST:PORT, and says to
+	// which address that is. The connection closes the socket. If nil, it is a UDP
+	// port of its own. It must be set before the first request.
+	Dial func(ctx context.Context, address string) (net.PacketConn, net.Addr, error)
+
+	inner http3.Transport
+}
 
 // New gives a transport. Close must be called. A nil config is that of package
 // tls; its NextProtos are not used.
@@ -41,18 +54,55 @@ func New(config *tls.Config) *Transport {
 	if config == nil {
 		config = new(tls.Config)
 	}
-	return &Transport{inner: http3.Transport{
+	t := &Transport{inner: http3.Transport{
 		TLSClientConfig:    config,
 		QUICConfig:         quicConfig(),
 		DisableCompression: true, // events would be held back
-		// Each connection has a socket, and no id of its own: the server would use
-		// up one each time that the address changes, and there are few.
-		Dial: quic.DialAddrEarly,
 	}}
+	t.inner.Dial = t.connect
+	return t
 }
 
 func quicConfig() *quic.Config {
-	return &quic.Config{MaxIdleTimeout: silence, KeepAlivePeriod: keepAlive}
+	return &quic.Config{
+		MaxIdleTimeout:    silence,
+		KeepAlivePeriod:   keepAlive,
+		InitialPacketSize: smallest,
+	}
+}
+
+// connect makes a connection, which can be used before the handshake is over. Each
+// has a socket, and no id of its own: the server would use up one each time that
+// the address changes, and there are few.
+func (t *Transport) connect(ctx context.Context, address string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
+	dial := t.Dial
+	if dial == nil {
+		dial = dialUDP
+	}
+	socket, to, err := dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := quic.DialEarly(ctx, socket, to, config, q)
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
+	context.AfterFunc(conn.Context(), func() { socket.Close() })
+	return conn, nil
+}
+
+// dialUDP opens a port of the family of the first address that the name has.
+func dialUDP(ctx context.Context, address string) (net.PacketConn, net.Addr, error) {
+	// It sends nothing, but knows of names, of ports, and of the way.
+	found, err := new(net.Dialer).DialContext(ctx, "udp", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	to := found.RemoteAddr()
+	found.Close()
+	socket, err := new(net.ListenConfig).ListenPacket(ctx, "udp", "")
+	return socket, to, err
 }
 
 // RoundTrip is that of http.RoundTripper.

@@ -1,10 +1,14 @@
 package http3
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,8 +22,13 @@ import (
 // it.
 func serve(t *testing.T) (address string, transport *Transport) {
 	t.Helper()
+	return serveAt(t, "127.0.0.1:0")
+}
+
+func serveAt(t *testing.T, listen string) (address string, transport *Transport) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ca")
-	s, err := server.New(&server.Config{Listen: []string{"127.0.0.1:0"}, TLSDevDir: dir, HTTP3: true})
+	s, err := server.New(&server.Config{Listen: []string{listen}, TLSDevDir: dir, HTTP3: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,4 +95,57 @@ func TestWebSockets(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Addresses of both families.
+func TestIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("this machine has no IPv6: ", err)
+	} else {
+		l.Close()
+	}
+	address, transport := serveAt(t, "[::1]:0")
+	response, err := (&http.Client{Transport: transport}).Get("https://" + address + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.Body.Close(); response.StatusCode != http.StatusOK {
+		t.Error(response.Status)
+	}
+	u := &url.URL{Scheme: "https", Host: address, Path: "/topics"}
+	session, err := transport.WebTransport(t.Context(), u, http.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.Close()
+}
+
+// A socket that somebody else opens, and that is closed with the connection.
+func TestDial(t *testing.T) {
+	address, transport := serve(t)
+	asked, closed := "", make(chan struct{})
+	transport.Dial = func(ctx context.Context, host string) (net.PacketConn, net.Addr, error) {
+		asked = host
+		socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		return &watchedSocket{socket, closed}, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)), err
+	}
+	session, err := transport.WebTransport(t.Context(), &url.URL{Scheme: "https", Host: address, Path: "/topics"}, http.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked != address {
+		t.Errorf("dialled %q, want %q", asked, address)
+	}
+	session.Close()
+	<-closed
+}
+
+type watchedSocket struct {
+	*net.UDPConn
+	closed chan struct{}
+}
+
+func (s *watchedSocket) Close() error {
+	close(s.closed)
+	return s.UDPConn.Close()
 }

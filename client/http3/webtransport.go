@@ -1,6 +1,7 @@
 package http3
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -51,7 +52,9 @@ func (t *Transport) WebTransport(ctx context.Context, u *url.URL, header http.He
 	}
 	config := quicConfig()
 	config.EnableDatagrams = true
-	conn, err := quic.DialAddr(ctx, address, http3.ConfigureTLSConfig(t.inner.TLSClientConfig.Clone()), config)
+	secure := http3.ConfigureTLSConfig(t.inner.TLSClientConfig.Clone())
+	secure.ServerName = cmp.Or(secure.ServerName, u.Hostname())
+	conn, err := t.connect(ctx, address, secure, config)
 	if err != nil {
 		return nil, err
 	}

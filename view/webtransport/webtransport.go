@@ -1,6 +1,6 @@
 // Package webtransport gives package view sessions of WebTransport over HTTP/3
 // (draft-ietf-webtrans-http3). QUIC is known here, in package server and in
-// client/http3 only.
+// client/http3 only, and in tests.
 package webtransport
 
 import (
@@ -44,8 +44,13 @@ const patience = 5 * time.Second
 // that plays by the rules has one.
 const maxEarly = 8
 
-// Configure switches on what sessions need of QUIC.
+// smallest is the size of the first packets: what every way that carries QUIC
+// lets through (RFC 9000 §14.1). Larger ones are tried afterwards.
+const smallest = 1200 // bytes
+
+// Configure switches on what sessions need of QUIC, on any way.
 func Configure(c *quic.Config) {
+	c.InitialPacketSize = smallest
 	c.EnableDatagrams = true
 	c.EnableStreamResetPartialDelivery = true // of streams that a client resets at once
 }

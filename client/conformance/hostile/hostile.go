@@ -8,6 +8,7 @@ package hostile
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -36,6 +37,9 @@ type Network struct {
 	// each way. BytesPerSecond is what fits through each connection, each way.
 	RoundTrip      time.Duration
 	BytesPerSecond int
+
+	// Datagrams is what becomes of UDP.
+	Datagrams Datagrams
 
 	// Token is what requests must bring as a bearer; others are answered with 401.
 	Token string
@@ -84,6 +88,32 @@ var Networks = []struct {
 	{Network{Name: "5 s of latency", RoundTrip: 5 * time.Second}, ""},
 	{Network{Name: "1 kB/s", BytesPerSecond: 1000}, ""},
 	{Network{Name: "cut in the middle", CutBytes: 1500}, ""},
+}
+
+// Datagrams is what a network does to UDP. The zero value is in nobody's way, but
+// for the RoundTrip of the network.
+type Datagrams struct {
+	Blocked bool // none gets through, and nobody is told
+	Refused bool // nobody listens, and senders are told so (ICMP), as by a server without HTTP/3
+
+	Lost     int // one of so many is lost, if not 0
+	Late     int // one of so many comes after those that follow it, if not 0
+	MaxBytes int // longer ones are dropped, if not 0
+}
+
+// late is how much longer a datagram takes that others overtake.
+const late = 10 * time.Millisecond
+
+// Datagram decides about one: whether it gets through, and how long it takes.
+func (n *Network) Datagram(bytes int) (delay time.Duration, through bool) {
+	d := &n.Datagrams
+	switch {
+	case d.Blocked, d.Refused, d.MaxBytes > 0 && bytes > d.MaxBytes, d.Lost > 0 && rand.N(d.Lost) == 0:
+		return 0, false
+	case d.Late > 0 && rand.N(d.Late) == 0:
+		return n.RoundTrip/2 + late, true
+	}
+	return n.RoundTrip / 2, true
 }
 
 // Path is the way of one connection.
@@ -143,10 +173,11 @@ type Proxy struct {
 	Addr string // HOST:PORT
 
 	listener net.Listener
-	server   string
+	relay    *relay // nil where UDP does not get through
 	running  sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
+	server  string
 	network *Network
 	conns   map[net.Conn]struct{}
 }
@@ -157,11 +188,41 @@ func Listen(network *Network, server string) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newProxy(network, server, listener), nil
+}
+
+// ListenUDP starts a proxy that carries datagrams, too: those to the port with the
+// number of the TCP port. It does not if the network refuses them.
+func ListenUDP(network *Network, server string) (*Proxy, error) {
+	if network.Datagrams.Refused {
+		return Listen(network, server)
+	}
+	listener, packets, err := testnet.ListenBoth()
+	if err != nil {
+		return nil, err
+	}
+	p := newProxy(network, server, listener)
+	p.relay = newRelay(p, packets)
+	return p, nil
+}
+
+func newProxy(network *Network, server string, listener net.Listener) *Proxy {
 	p := &Proxy{Addr: listener.Addr().String(), listener: listener, server: server, network: network, conns: make(map[net.Conn]struct{})}
 	// Ends with the listener. Joined by Close.
 	p.running.Go(p.accept)
-	return p, nil
+	return p
 }
+
+// present is what is in the way now, and where it leads.
+func (p *Proxy) present() (network *Network, server string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.network, p.server
+}
+
+// Rebind gives clients other ports for their datagrams on the server's side, as a
+// NAT does that has forgotten them.
+func (p *Proxy) Rebind() { p.relay.rebind() }
 
 func (p *Proxy) accept() {
 	for {
@@ -200,7 +261,8 @@ func (p *Proxy) accept() {
 	}
 }
 
-// Change gives new connections another network, or another server.
+// Change gives new connections, and all datagrams, another network, or another
+// server. What a network refuses from its beginning stays refused.
 func (p *Proxy) Change(network *Network, server string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,6 +282,9 @@ func (p *Proxy) Cut() {
 // Close ends the proxy and all connections.
 func (p *Proxy) Close() {
 	p.listener.Close()
+	if p.relay != nil {
+		p.relay.close()
+	}
 	ended := make(chan struct{})
 	// Ends, and is joined, below.
 	go func() { p.running.Wait(); close(ended) }()

@@ -1,5 +1,5 @@
 // What of node the agent uses, in a page.
-export const process = { stdin: null, stdout: { write: (line) => globalThis.report(line) }, exit: () => {} };
+export const process = { env: {}, stdin: null, stdout: { write: (line) => globalThis.report(line) }, exit: () => {} };
 
 export const Buffer = {
   from(data, encoding) {
