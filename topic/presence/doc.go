@@ -22,12 +22,12 @@
 // its name. Whatever happens at the same time on two nodes, the one that comes
 // second in the log sees what is wrong now, and rights it.
 //
-// A node that begins asks who is there, and the oldest of those that know it tells
-// its table, as it was at some place in the log (node.go). What came after that place
+// A node that begins asks who is there (hear.go), and the oldest of those that know it tells
+// its table, as it was at some place in the log (answer.go). What came after that place
 // the one that asks has read itself: so it knows exactly what all know. A node tells
 // nothing of members before the others know of it.
 //
-// Each appends something every 3 s. One that is silent between three of another's is
+// Each appends something every 3 s (beat.go). One that is silent between three of another's is
 // gone, and so is one that says so because it stops: after the grace, of which
 // its members may have made use to go elsewhere, it holds nobody. The oldest node
 // tells of those who have left with it. One that was only cut off reads in the
