@@ -139,21 +139,21 @@ func unlimited[N int | int64 | size | time.Duration](n N) N {
 	return n
 }
 
-// Run serves until the context ends.
-func (c *serveCommand) Run(ctx context.Context, out *console) error {
+// config is the server's, as the flags say.
+func (c *serveCommand) config(logger *slog.Logger) (*server.Config, error) {
 	listeners, err := inheritedListeners()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	presence, err := c.presence()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	nats, err := c.nats()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s, err := server.New(&server.Config{
+	return &server.Config{
 		Listen:            c.Listen,
 		Listeners:         listeners,
 		TLSCert:           c.TLSCert,
@@ -195,8 +195,17 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 		MaxKeys:           unlimited(c.MaxKeys),
 		IdempotencyWindow: c.IdempotencyWindow,
 		DrainTimeout:      c.DrainTimeout,
-		Logger:            slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: c.LogLevel})),
-	})
+		Logger:            logger,
+	}, nil
+}
+
+// Run serves until the context ends.
+func (c *serveCommand) Run(ctx context.Context, out *console) error {
+	config, err := c.config(slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: c.LogLevel})))
+	if err != nil {
+		return err
+	}
+	s, err := server.New(config)
 	if err != nil {
 		if _, ok := errors.AsType[*server.LogError](err); ok {
 			return err
