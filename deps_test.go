@@ -13,7 +13,7 @@ const module = "github.com/duplexhq/duplex"
 // down only: the product stands around the domain, the libraries stand alone.
 var arrows = map[string][]string{
 	"cmd/duplex":        {"server", "client", "client/check", "client/http3", "websocket", "topic", "internal/load", "cmd/duplex/internal/wstalk", "cmd/duplex/internal/stdio"},
-	"server":            {"view", "view/webtransport", "home", "ts", "internal/h2", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
+	"server":            {"view", "view/webtransport", "home", "ts", "internal/h2", "internal/poller", "topic", "topic/presence", "topic/memlog", "topic/jetlog"},
 	"client":            {"websocket", "sse", "topic", "internal/jsonscan"},
 	"client/http3":      {"client", "websocket"},
 	"view":              {"topic", "topic/presence", "websocket", "sse", "internal/jsonscan", "internal/h2", "internal/poller", "internal/look"},

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/duplexhq/duplex/internal/h2"
+	"github.com/duplexhq/duplex/internal/poller"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/presence"
 	"github.com/duplexhq/duplex/view"
@@ -72,7 +73,7 @@ func New(config *Config) (server *Server, err error) {
 	if s.log, err = openLog(c, rules); err != nil {
 		return nil, err
 	}
-	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime})
+	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime, Yield: poller.Yield})
 	if len(c.Presence) > 0 {
 		if s.presence, err = presence.New(s.hub, c.presence()); err != nil {
 			return nil, err

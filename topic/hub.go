@@ -27,6 +27,11 @@ type HubOptions struct {
 	// to the present may take as long as it likes. If zero, there is no bound.
 	MaxLagBytes int64
 	MaxLagTime  time.Duration
+	// Yield lets other goroutines run. Shards call it at the same time, each
+	// when it has worked for long, and once it has returned they go on. If nil,
+	// it is runtime.Gosched, which leaves who waits for the network waiting
+	// while there is anybody else.
+	Yield func()
 }
 
 // DefaultPing is the interval of $ping unless configured: most proxies cut
@@ -43,6 +48,7 @@ type Hub struct {
 	catchUps catchUps
 	rules    *Rules // the log's
 	interval time.Duration
+	yield    func()
 	pingData []byte
 	maxLag   lagBounds
 	keys     keysInProgress
@@ -80,11 +86,15 @@ func NewHub(log Log, opts *HubOptions) *Hub {
 	if o.Ping == 0 {
 		o.Ping = DefaultPing
 	}
+	if o.Yield == nil {
+		o.Yield = runtime.Gosched
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	h := &Hub{
 		log:      log,
 		rules:    log.Rules(),
 		interval: o.Ping,
+		yield:    o.Yield,
 		maxLag:   lagBounds{o.MaxLagBytes, o.MaxLagTime},
 		pingData: pingData(max(o.Ping, 0)),
 		counts:   make(map[string]int),

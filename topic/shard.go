@@ -25,11 +25,15 @@ type shard struct {
 	next            uint64    // position in the tail
 	end             ID        // everything up to here has been visited
 	turn            []ruled
+	open            bool // what comes joins the turn
 	index           index
 	members         []*Subscriber
 	drains          bool          // by Hub.Drain: who is writable is ended
 	dirty           []*Subscriber // with staged entries
 	served          int           // of them
+	round           int           // so many are served in this one
+	yielded         time.Time     // or when the turn began
+	stretch         time.Duration // for which it works until it yields again
 	wanted          []ruled       // by one of them
 	single          [1][]byte     // chunks of one
 	fresh           list          // of a turn
@@ -372,22 +376,33 @@ func (s *shard) visit() bool {
 	if len(s.members) == 0 {
 		return false
 	}
-	turn, ok := s.hub.tail.take(s.next, s.turn[:0])
-	if !ok {
+	if !s.take() {
 		s.overrun()
 		return true
 	}
-	if len(turn) == 0 {
+	if len(s.turn) == 0 {
 		return false
 	}
-	s.turn = turn
-	for i, e := range turn {
-		s.index.match(e.Topic, func(b bucket) { s.stage(b, i) })
-	}
-	s.next += uint64(len(turn))
-	s.end = turn[len(turn)-1].ID
 	s.flush()
-	clear(turn)
+	clear(s.turn)
+	s.turn = s.turn[:0]
+	return true
+}
+
+// take stages what has come, as far as the turn has room. It reports false if
+// the tail no longer reaches back to it.
+func (s *shard) take() bool {
+	turn, ok := s.hub.tail.take(s.next, s.turn)
+	if !ok || len(turn) == len(s.turn) {
+		return ok
+	}
+	fresh := len(s.turn)
+	s.turn = turn
+	for i, e := range turn[fresh:] {
+		s.index.match(e.Topic, func(b bucket) { s.stage(b, fresh+i) })
+	}
+	s.next += uint64(len(turn) - fresh)
+	s.end = turn[len(turn)-1].ID
 	return true
 }
 
@@ -432,10 +447,15 @@ func (s *shard) miss(sn *subscription, e ruled) {
 	}
 }
 
-// flush gives what was staged.
+// flush gives what was staged. What comes while it does so joins the turn: those
+// who are still to be served get it with the rest, the others in a second round.
 func (s *shard) flush() {
-	for s.served < len(s.dirty) {
-		s.serve()
+	s.beginYields()
+	for s.open = true; s.served < len(s.dirty); s.open = false {
+		for s.round = len(s.dirty); s.served < s.round; {
+			s.serve()
+		}
+		s.flushNow()
 	}
 	clear(s.dirty)
 	s.dirty, s.served = s.dirty[:0], 0
@@ -443,7 +463,7 @@ func (s *shard) flush() {
 	clear(s.wanted)
 }
 
-// serve gives until all have got theirs, or a sink has panicked. Subscribers with
+// serve gives until the round is over, or a sink has panicked. Subscribers with
 // the same form and the same entries share the list.
 func (s *shard) serve() {
 	var (
@@ -460,7 +480,10 @@ func (s *shard) serve() {
 		}
 	}()
 	l := &s.fresh
-	for s.served < len(s.dirty) {
+	for s.served < s.round {
+		if s.served%yieldEvery == yieldEvery-1 && s.yield() {
+			now = time.Time{}
+		}
 		sub := s.dirty[s.served]
 		s.served++
 		if sub.state == resting {

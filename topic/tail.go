@@ -81,21 +81,25 @@ func (t *tail) position() (next uint64, end ID) {
 	return t.next, t.end
 }
 
-// take appends the entries of one turn, from position next on, to dst. It
-// reports false if the tail no longer reaches back to next.
-func (t *tail) take(next uint64, dst []ruled) ([]ruled, bool) {
+// take appends the entries from position next on to those of a turn, as far as
+// it has room for them. It reports false if the tail no longer reaches back to
+// next.
+func (t *tail) take(next uint64, turn []ruled) ([]ruled, bool) {
+	bytes := 0
+	for _, e := range turn {
+		bytes += len(e.Data)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if next < t.first {
-		return dst, false
+		return turn, false
 	}
-	bytes := 0
-	for ; next < t.next && len(dst) < turnEntries; next++ {
+	for ; next < t.next && len(turn) < turnEntries; next++ {
 		e := t.ring[next%tailEntries]
-		if bytes += len(e.Data); bytes > turnBytes && len(dst) > 0 {
+		if bytes += len(e.Data); bytes > turnBytes && len(turn) > 0 {
 			break
 		}
-		dst = append(dst, e)
+		turn = append(turn, e)
 	}
-	return dst, true
+	return turn, true
 }

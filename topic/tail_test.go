@@ -94,4 +94,11 @@ func TestTailIsBoundedByBytes(t *testing.T) {
 	if turn, ok := tail.take(tail.first, nil); !ok || len(turn) != 4 {
 		t.Errorf("a turn of %d small entries", len(turn))
 	}
+	begun, _ := tail.take(tail.first, nil)
+	if turn, ok := tail.take(tail.first+1, begun[:1]); !ok || len(turn) != 4 {
+		t.Errorf("a turn of %d small entries, one of them taken before", len(turn))
+	}
+	if turn, ok := tail.take(tail.first+4, begun); !ok || len(turn) != 4 {
+		t.Errorf("a full turn has grown to %d entries", len(turn))
+	}
 }

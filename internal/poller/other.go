@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 )
 
@@ -57,6 +58,9 @@ func (*Conn) LocalAddr() netip.AddrPort                             { return net
 func (*Conn) RemoteAddr() netip.AddrPort                            { return netip.AddrPort{} }
 func (*Conn) Acknowledged() (bool, time.Duration)                   { return true, 0 }
 func Acknowledged(net.Conn) (all bool, last time.Duration, ok bool) { return true, 0, false }
+
+// Yield is runtime.Gosched.
+func Yield() { runtime.Gosched() }
 
 func (*Conn) Close() {}
 func (*Conn) Abort() {}
