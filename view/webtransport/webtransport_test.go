@@ -2,6 +2,7 @@ package webtransport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -75,7 +76,14 @@ func TestPanics(t *testing.T) {
 
 	trust := certificates.Client().Transport.(*http.Transport).TLSClientConfig
 	get := func(path string) error {
-		transport := &http3.Transport{TLSClientConfig: trust}
+		var conn *quic.Conn // the only one: what fails on it is not tried again on another
+		transport := &http3.Transport{TLSClientConfig: trust, Dial: func(ctx context.Context, addr string, c *tls.Config, q *quic.Config) (_ *quic.Conn, err error) {
+			if conn != nil {
+				return nil, context.Cause(conn.Context())
+			}
+			conn, err = quic.DialAddrEarly(ctx, addr, c, q)
+			return conn, err
+		}}
 		defer transport.Close()
 		answer, err := (&http.Client{Transport: transport}).Get("https://" + packets.LocalAddr().String() + path)
 		if err == nil {
@@ -91,6 +99,8 @@ func TestPanics(t *testing.T) {
 		var code http3.ErrCode
 		if e, ok := errors.AsType[*http3.Error](err); ok {
 			code = e.ErrorCode
+		} else if e, ok := errors.AsType[*quic.ApplicationError](err); ok {
+			code = http3.ErrCode(e.ErrorCode)
 		}
 		if code != test.code || code == 0 && err != nil {
 			t.Errorf("connection %d: %v", i, err)
