@@ -35,7 +35,8 @@ var arrows = map[string][]string{
 	"internal/h2/wire":  {},
 	"internal/jsonscan": {},
 	"internal/poller":   {},
-	"internal/testnet":  {},
+	"internal/ports":    {},
+	"internal/testnet":  {"internal/ports"},
 	"internal/load":     {"websocket/wire"},
 	"e2e":               {},
 
@@ -74,7 +75,7 @@ var only = map[string][]string{
 }
 
 // forTests are the packages that only tests, and each other, may import.
-var forTests = []string{"internal/testnet", "client/conformance", "client/conformance/hostile", "view/viewtest"}
+var forTests = []string{"internal/ports", "internal/testnet", "client/conformance", "client/conformance/hostile", "view/viewtest"}
 
 // pure are the packages that must not reach the network, the clock's waiting
 // or another goroutine.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/duplexhq/duplex/bench/internal/rig"
 	"github.com/duplexhq/duplex/internal/load"
+	"github.com/duplexhq/duplex/internal/ports"
 )
 
 const module = "github.com/duplexhq/duplex"
@@ -234,10 +235,12 @@ func (c *comparison) measure(ctx context.Context, w *work, e entry) (report *loa
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	place := place{programs: c.programs, paths: c.paths, dir: dir, work: w}
-	if place.address, err = rig.FreeAddress(); err != nil {
+	port, err := ports.Take()
+	if err != nil {
 		return nil, err
 	}
+	defer port.Close()
+	place := place{programs: c.programs, paths: c.paths, address: port.Address(), dir: dir, work: w}
 	launch, err := e.peer.launch(&place)
 	if err != nil {
 		return nil, err
@@ -262,7 +265,7 @@ func (c *comparison) measure(ctx context.Context, w *work, e entry) (report *loa
 type place struct {
 	programs rig.Programs
 	paths    paths
-	address  string // that is free
+	address  string // that nobody else takes
 	dir      string // for its files
 	work     *work
 }

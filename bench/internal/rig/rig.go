@@ -229,16 +229,6 @@ func (s *Server) End() {
 	s.outputs.Wait()
 }
 
-// FreeAddress gives an address on this machine that nobody listens on now.
-func FreeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	address := listener.Addr().String()
-	return address, listener.Close()
-}
-
 const maxTranscript = 8 << 10
 
 // transcript is what a server says.
