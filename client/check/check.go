@@ -100,9 +100,9 @@ type Result struct {
 type Cause string
 
 const (
-	NotOffered   Cause = "not-offered"      // the server has not this version of HTTP, or WebSocket over it
+	NotOffered   Cause = "not-offered"      // the server has not this version of HTTP, or no WebSocket or WebTransport over it
 	Unreached    Cause = "unreached"        // no name, no connection
-	UDPBlocked   Cause = "udp-blocked"      // HTTP/3 is offered, and nobody answers
+	UDPBlocked   Cause = "udp-blocked"      // HTTP/3 is offered, and UDP is swallowed or refused
 	Untrusted    Cause = "tls"              // the certificate is not trusted, or TLS fails
 	Stripped     Cause = "upgrade-stripped" // the handshake arrives as a plain request
 	Refused      Cause = "upgrade-refused"  // something on the way refuses handshakes
@@ -150,8 +150,8 @@ func (c *checker) run(ctx context.Context) *Report {
 	var probes []*probe
 	for _, version := range []string{HTTP1, HTTP2, HTTP3} {
 		offered := c.offers(ctx, version)
-		for _, t := range []client.Transport{client.WebSocket, client.SSE, client.Stream, client.Longpoll, client.Poll, Publishing} {
-			if t == Publishing && c.ReadOnly {
+		for _, t := range []client.Transport{client.WebSocket, client.WebTransport, client.SSE, client.Stream, client.Longpoll, client.Poll, Publishing} {
+			if t == Publishing && c.ReadOnly || t == client.WebTransport && version != HTTP3 {
 				continue
 			}
 			p := &probe{c: c, Result: Result{Transport: t, Version: version, Overhead: -1}}
@@ -187,13 +187,16 @@ func (c *checker) run(ctx context.Context) *Report {
 }
 
 // unmask tells streams that are held back with their header from a network that
-// answers nothing.
+// answers nothing, and what is not answered by UDP from UDP that is blocked.
 func unmask(probes []*probe) {
 	answered := make(map[string]bool) // by version
 	for _, p := range probes {
 		answered[p.Version] = answered[p.Version] || p.Transport == client.Poll && p.Works
 	}
 	for _, p := range probes {
+		if p.Cause == UDPBlocked && answered[p.Version] {
+			p.fail(errUnanswered.(*failure))
+		}
 		if (p.Transport == client.SSE || p.Transport == client.Stream) && p.Cause == Unanswered && answered[p.Version] {
 			p.fail(&failure{Held, "nothing comes of an answer that goes on, while others do: something on the way holds it back until its end"})
 		}

@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/client/http3"
 	"github.com/duplexhq/duplex/websocket"
 )
 
@@ -31,6 +33,8 @@ var (
 	errLost       error = &failure{Lost, "events did not come in time"}
 )
 
+var errNoUDP = &failure{UDPBlocked, "nobody answers by UDP: it is blocked on the way, or the port is not open"}
+
 // noApplicationProtocol is an alert (RFC 7301 §3.2).
 const noApplicationProtocol tls.AlertError = 120
 
@@ -38,9 +42,21 @@ const noApplicationProtocol tls.AlertError = 120
 func (p *probe) explain(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		if p.Version == HTTP3 && f.cause == Unanswered {
-			return &failure{UDPBlocked, "nobody answers by UDP: it is blocked on the way, or the port is not open"}
+			return errNoUDP
 		}
 		return f
+	}
+	if errors.Is(err, http3.ErrNotOffered) {
+		return &failure{NotOffered, "the server has HTTP/3 without WebTransport"}
+	}
+	if e, ok := errors.AsType[*client.ProblemError](err); ok { // of WebTransport
+		if e.Name == "bad-handshake" {
+			return &failure{NotOffered, strings.TrimSpace(status(e.Status) + " " + e.Name + ": " + e.Detail)}
+		}
+		return refusal(e.Status, e.Name, "")
+	}
+	if p.Version == HTTP3 && errors.Is(err, syscall.ECONNREFUSED) {
+		return &failure{UDPBlocked, "the UDP port is refused: nobody listens there, or a firewall refuses it"}
 	}
 	if isDial(err) {
 		if e, ok := errors.AsType[*net.OpError](err); ok {
@@ -49,7 +65,7 @@ func (p *probe) explain(err error) *failure {
 		return &failure{Unreached, err.Error()}
 	}
 	if p.Version == HTTP3 && !p.Works && isTimeout(err) {
-		return &failure{UDPBlocked, "nobody answers by UDP: it is blocked on the way, or the port is not open"}
+		return errNoUDP
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return &failure{Untrusted, "the certificate is not trusted: " + e.Err.Error()}
@@ -95,7 +111,10 @@ func (p *probe) handshake(resp *http.Response, err error) error {
 
 // refused tells what an answer means that is not the wanted one.
 func refused(code int, header http.Header, body []byte) *failure {
-	problem := problemOf(body)
+	return refusal(code, problemOf(body), header.Get("Location"))
+}
+
+func refusal(code int, problem, location string) *failure {
 	text := status(code)
 	if problem != "" {
 		text += " " + problem
@@ -108,7 +127,7 @@ func refused(code int, header http.Header, body []byte) *failure {
 	case code == http.StatusUnauthorized:
 		return &failure{Unauthorized, text + ": a token is needed, or another one"}
 	case code >= 300 && code < 400:
-		return &failure{Redirected, text + " to " + header.Get("Location")}
+		return &failure{Redirected, text + " to " + location}
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		return &failure{Busy, text}
 	}
@@ -184,6 +203,14 @@ func (r *Report) advise() {
 		advice = append(advice, "Clients will use WebSockets.")
 	} else {
 		advice = append(advice, fmt.Sprintf("Clients will use %s, because WebSockets do not get through: %s.", r.Best, ws.Why))
+	}
+	switch wt := byTransport[client.WebTransport]; {
+	case wt.Works && r.Best != client.WebSocket:
+		advice = append(advice, fmt.Sprintf("WebTransport gets through, over one connection for both directions: clients take it that name it before %s.", r.Best))
+	case wt.Works:
+		advice = append(advice, "WebTransport works, too.")
+	case wt.Cause == UDPBlocked:
+		advice = append(advice, "UDP does not get through, which HTTP/3 and WebTransport need: let it pass to the port with the number of the TCP port.")
 	}
 	switch ws.Cause {
 	case Stripped:

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/duplexhq/duplex/client"
@@ -26,10 +25,10 @@ const eventType = "check"
 // A probe is one transport over one version of HTTP, on a connection of its own.
 type probe struct {
 	Result
-	c      *checker
-	way    *way
-	bytes  atomic.Int64 // both ways, on the connection
-	before int64        // of them, before events were published
+	c       *checker
+	way     *way
+	traffic traffic
+	before  int // of it, before events were published
 
 	began  time.Time
 	signal time.Duration // until the first signal
@@ -46,12 +45,14 @@ type message struct {
 
 // connect waits for the first signal.
 func (p *probe) connect(ctx context.Context) {
-	p.way = p.c.newWay(p.Version, &p.bytes)
+	p.way = p.c.newWay(p.Version, &p.traffic)
 	p.began = time.Now()
 	var err error
 	switch p.Transport {
 	case client.WebSocket:
 		err = p.websocket(ctx)
+	case client.WebTransport:
+		err = p.webtransport(ctx)
 	case client.SSE, client.Stream:
 		err = p.follow(ctx)
 	case Publishing:
@@ -66,7 +67,7 @@ func (p *probe) connect(ctx context.Context) {
 		return
 	}
 	p.Works, p.FirstSignal = true, p.signal
-	p.before = p.bytes.Load()
+	p.before = p.traffic.since(0)
 }
 
 // signalled notes the first signal.
@@ -90,9 +91,7 @@ func (p *probe) receive(ctx context.Context) {
 			got++
 		}
 	}
-	if p.Version != HTTP3 { // whose connections are not counted
-		p.Overhead = max(0, int(p.bytes.Load()-p.before)/messages-messageBytes)
-	}
+	p.Overhead = max(0, p.traffic.since(p.before)/messages-messageBytes)
 }
 
 // publish publishes the events, one by one.
@@ -242,6 +241,32 @@ func (p *probe) websocket(ctx context.Context) error {
 	if first.Err() != nil {
 		return errSilent
 	}
+	p.signalled()
+	return err
+}
+
+func (p *probe) webtransport(ctx context.Context) error {
+	dialing, cancel := context.WithTimeoutCause(ctx, p.c.Timeout, errUnanswered)
+	defer cancel()
+	u, err := url.Parse(p.way.url(p.c.Topic, nil))
+	if err != nil {
+		return err
+	}
+	conn, err := p.way.webTransport(dialing, u, p.c.Header)
+	if err != nil {
+		if dialing.Err() != nil {
+			err = context.Cause(dialing)
+		}
+		return err
+	}
+	p.close = conn.Close
+	p.next = func(ctx context.Context) (string, error) {
+		text, err := conn.ReadMessage(ctx, 0)
+		return typeOf(text), err
+	}
+	first, cancel := context.WithTimeoutCause(ctx, p.c.Timeout, errSilent)
+	defer cancel()
+	_, err = p.next(first)
 	p.signalled()
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/duplexhq/duplex/internal/testnet"
 	"github.com/duplexhq/duplex/view/viewtest"
 )
 
@@ -24,6 +25,7 @@ func TestOverTLS(t *testing.T) {
 	}
 	defer deaf.Close()
 	announced := fmt.Sprintf(`h3=":%d"`, deaf.LocalAddr().(*net.UDPAddr).Port)
+	closed := fmt.Sprintf(`h3=":%d"`, testnet.Ports(t, 1)[0])
 	for name, test := range map[string]struct {
 		protos    []string
 		announced string
@@ -38,7 +40,10 @@ func TestOverTLS(t *testing.T) {
 			"websocket HTTP/1.1": "", "sse HTTP/1.1": "", "sse HTTP/2": NotOffered, "sse HTTP/3": NotOffered,
 		}},
 		"HTTP/3 blocked": {protos: []string{"h2", "http/1.1"}, announced: announced, want: map[string]Cause{
-			"websocket HTTP/1.1": "", "sse HTTP/2": "", "websocket HTTP/3": UDPBlocked, "sse HTTP/3": UDPBlocked, "publish HTTP/3": UDPBlocked,
+			"websocket HTTP/1.1": "", "sse HTTP/2": "", "websocket HTTP/3": UDPBlocked, "sse HTTP/3": UDPBlocked, "publish HTTP/3": UDPBlocked, "webtransport HTTP/3": UDPBlocked,
+		}},
+		"HTTP/3 refused": {protos: []string{"http/1.1"}, announced: closed, want: map[string]Cause{
+			"sse HTTP/1.1": "", "sse HTTP/3": UDPBlocked, "webtransport HTTP/3": UDPBlocked,
 		}},
 		"not trusted": {protos: []string{"h2", "http/1.1"}, untrusted: true, want: map[string]Cause{
 			"websocket HTTP/1.1": Untrusted, "sse HTTP/1.1": Untrusted, "sse HTTP/2": Untrusted,
@@ -71,6 +76,9 @@ func TestOverTLS(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, r := range report.Results {
+					if test.announced == closed && r.Cause == UDPBlocked && !strings.Contains(r.Why, "refused") {
+						wrong = append(wrong, r.Why)
+					}
 					if want, known := test.want[string(r.Transport)+" "+r.Version]; known && r.Cause != want {
 						wrong = append(wrong, fmt.Sprintf("%s %s: %q (%s), want %q", r.Transport, r.Version, r.Cause, r.Why, want))
 					}

@@ -11,7 +11,9 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/duplexhq/duplex/client"
 	"github.com/duplexhq/duplex/client/http3"
 	"github.com/duplexhq/duplex/websocket"
 )
@@ -22,16 +24,26 @@ type way struct {
 	http  *http.Client
 	dial  websocket.DialOptions
 	close func()
+
+	// webTransport is nil but for HTTP/3.
+	webTransport func(ctx context.Context, u *url.URL, header http.Header) (client.MessageConn, error)
 }
 
 // newWay counts what the connection carries.
-func (c *checker) newWay(version string, bytes *atomic.Int64) *way {
+func (c *checker) newWay(version string, on *traffic) *way {
 	w := &way{base: *c.base}
 	w.http = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if version == HTTP3 {
 		t := http3.New(c.TLS)
 		w.base.Host = cmp.Or(c.alternative, c.base.Host)
-		w.http.Transport, w.dial.HTTP3 = t, t
+		t.Dial = func(ctx context.Context, address string) (net.PacketConn, net.Addr, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+			if err != nil {
+				return nil, nil, err
+			}
+			return &countedPackets{conn.(*net.UDPConn), on}, conn.RemoteAddr(), nil
+		}
+		w.http.Transport, w.dial.HTTP3, w.webTransport = t, t, t.WebTransport
 		w.close = func() { _ = t.Close() } // there is nothing to be done about it
 		return w
 	}
@@ -40,7 +52,7 @@ func (c *checker) newWay(version string, bytes *atomic.Int64) *way {
 		if err != nil {
 			return nil, err
 		}
-		return &counted{conn, bytes}, nil
+		return &counted{conn, on}, nil
 	}
 	t := &http.Transport{DialContext: dial, TLSClientConfig: c.TLS.Clone(), Protocols: new(http.Protocols)}
 	if c.proxied {
@@ -106,7 +118,11 @@ func (c *checker) offers(ctx context.Context, version string) *failure {
 		return &failure{NotOffered, "HTTP/3 needs https"}
 	case version == HTTP3:
 		header := make(http.Header)
-		if err := c.head(ctx, HTTP1, header); err != nil {
+		err := c.head(ctx, HTTP1, header)
+		if err != nil {
+			err = c.head(ctx, HTTP2, header) // it may be all that is there
+		}
+		if err != nil {
 			return &failure{NotOffered, "it could not be asked for: " + shorten(err)}
 		}
 		port, ok := alternativePort(header.Values("Alt-Svc"))
@@ -120,7 +136,7 @@ func (c *checker) offers(ctx context.Context, version string) *failure {
 
 // head asks for nothing, and copies the header of the answer.
 func (c *checker) head(ctx context.Context, version string, header http.Header) error {
-	w := c.newWay(version, new(atomic.Int64))
+	w := c.newWay(version, new(traffic))
 	defer w.close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, strings.TrimSuffix(w.url("", nil), "/"), nil)
 	if err != nil {
@@ -165,20 +181,60 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
+// traffic is how many bytes a connection has carried, both ways.
+type traffic struct{ all atomic.Int64 }
+
+func (t *traffic) add(n int)                { t.all.Add(int64(n)) }
+func (t *traffic) since(before int) (n int) { return int(t.all.Load()) - before }
+
 // counted is a connection whose bytes are counted.
 type counted struct {
 	net.Conn
-	bytes *atomic.Int64
+	on *traffic
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.bytes.Add(int64(n))
+	c.on.add(n)
 	return n, err
 }
 
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.bytes.Add(int64(n))
+	c.on.add(n)
 	return n, err
 }
+
+// countedPackets is a socket that speaks with one server, and hears of it if nobody
+// listens there. What it carries is counted.
+type countedPackets struct {
+	socket *net.UDPConn
+	on     *traffic
+}
+
+// smallest is what every way carries (RFC 9000 §14.1). Longer datagrams are mostly
+// the server's tries of what this way does, so they are not counted: messages of a
+// check are short, and published one after the other.
+const smallest = 1200 // bytes
+
+func (c *countedPackets) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, err := c.socket.Read(p)
+	if n <= smallest {
+		c.on.add(n)
+	}
+	return n, c.socket.RemoteAddr(), err
+}
+
+func (c *countedPackets) WriteTo(p []byte, _ net.Addr) (int, error) {
+	n, err := c.socket.Write(p)
+	c.on.add(n)
+	return n, err
+}
+
+func (c *countedPackets) Close() error                       { return c.socket.Close() }
+func (c *countedPackets) LocalAddr() net.Addr                { return c.socket.LocalAddr() }
+func (c *countedPackets) SetDeadline(t time.Time) error      { return c.socket.SetDeadline(t) }
+func (c *countedPackets) SetReadDeadline(t time.Time) error  { return c.socket.SetReadDeadline(t) }
+func (c *countedPackets) SetWriteDeadline(t time.Time) error { return c.socket.SetWriteDeadline(t) }
+func (c *countedPackets) SetReadBuffer(bytes int) error      { return c.socket.SetReadBuffer(bytes) }
+func (c *countedPackets) SetWriteBuffer(bytes int) error     { return c.socket.SetWriteBuffer(bytes) }

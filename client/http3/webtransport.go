@@ -36,6 +36,9 @@ const (
 	maxReason = 1024 // bytes
 )
 
+// ErrNotOffered is of a server that has HTTP/3 without WebTransport.
+var ErrNotOffered = errors.New("webtransport: the server has none")
+
 var errLost = errors.New("webtransport: the session was lost")
 
 // WebTransport opens a session at a URL that speaks duplex.v1 (PROTOCOL.md §16),
@@ -95,7 +98,7 @@ func (s *session) open(ctx context.Context, u *url.URL, header http.Header) erro
 		return context.Cause(ctx)
 	}
 	if !below.Settings().EnableExtendedConnect || !below.Settings().EnableDatagrams {
-		return errors.New("webtransport: the server has none")
+		return ErrNotOffered
 	}
 	request, err := below.OpenRequestStream(ctx)
 	if err != nil {

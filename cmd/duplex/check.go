@@ -24,7 +24,7 @@ type checkCommand struct {
 	Timeout  time.Duration `default:"5s" placeholder:"TIME" help:"How long a first signal, and then the events, may take (default 5s)."`
 	Topic    string        `placeholder:"TOPIC" help:"Publish small events to this topic, and end it (default: one that is made up)."`
 	ReadOnly bool          `xor:"publish" help:"Publish nothing. Then it is not seen whether events come, nor what they take."`
-	Need     []string      `placeholder:"TRANSPORT" help:"Fail unless all of these work, over any version of HTTP: websocket, sse, stream, longpoll, poll, publish."`
+	Need     []string      `placeholder:"TRANSPORT" help:"Fail unless all of these work, over any version of HTTP: websocket, webtransport, sse, stream, longpoll, poll, publish."`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
 }
 
@@ -46,7 +46,7 @@ Examples:
 func (c *checkCommand) Validate() error {
 	for _, need := range c.Need {
 		switch client.Transport(need) {
-		case client.WebSocket, client.SSE, client.Stream, client.Longpoll, client.Poll, check.Publishing:
+		case client.WebSocket, client.WebTransport, client.SSE, client.Stream, client.Longpoll, client.Poll, check.Publishing:
 		default:
 			return fmt.Errorf("--need: no transport %q", need)
 		}
