@@ -15,7 +15,12 @@ import (
 // openHandler serves an empty log in memory. Both options may be nil.
 func openHandler(t testing.TB, opts *Options, logOpts *memlog.Options) *Handler {
 	t.Helper()
-	log := memlog.Open(logOpts)
+	return openOn(t, memlog.Open(logOpts), opts)
+}
+
+// openOn serves a log, which it closes.
+func openOn(t testing.TB, log topic.Log, opts *Options) *Handler {
+	t.Helper()
 	hub := topic.NewHub(log, nil)
 	t.Cleanup(func() {
 		hub.Close()

@@ -38,13 +38,7 @@ func (l impatientLog) Newest(ctx context.Context, patterns []topic.Pattern, limi
 // the request's context then.
 func TestHalfClosedIsAnswered(t *testing.T) {
 	log := impatientLog{memlog.Open(nil)}
-	defer log.Close()
-	hub := topic.NewHub(log, nil)
-	defer hub.Close()
-	h, err := New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := openOn(t, log, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, test := range []struct {

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/memlog"
 	"github.com/duplexhq/duplex/view"
+	"github.com/duplexhq/duplex/view/viewtest"
 	"github.com/duplexhq/duplex/websocket"
 	_ "github.com/duplexhq/duplex/websocket/h2"
 )
@@ -20,13 +19,8 @@ import (
 // overHTTP2 serves an empty log over TLS with HTTP/2.
 func overHTTP2(t *testing.T) (h *view.Handler, url string, transport *http.Transport) {
 	t.Helper()
-	log := memlog.Open(nil)
-	hub := topic.NewHub(log, nil)
-	h, err := view.New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(h)
+	topics := viewtest.New(t, nil, nil)
+	server := httptest.NewUnstartedServer(topics)
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	transport = &http.Transport{
@@ -35,12 +29,11 @@ func overHTTP2(t *testing.T) (h *view.Handler, url string, transport *http.Trans
 	}
 	transport.Protocols.SetHTTP2(true)
 	t.Cleanup(func() {
-		hub.Close()
+		topics.Close()
 		transport.CloseIdleConnections()
 		server.Close()
-		log.Close()
 	})
-	return h, "wss" + strings.TrimPrefix(server.URL, "https"), transport
+	return topics.Handler, "wss" + strings.TrimPrefix(server.URL, "https"), transport
 }
 
 func dialOver(t *testing.T, url string, opts *websocket.DialOptions) *websocket.Conn {

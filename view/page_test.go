@@ -125,13 +125,7 @@ func (l *stepwise) Read(ctx context.Context, interests []topic.Interest, limit t
 // events: it is told by the next one, whose cursor lies before it.
 func TestPageOvertaken(t *testing.T) {
 	log := &stepwise{Log: memlog.Open(&memlog.Options{RetainEvents: 3})}
-	hub := topic.NewHub(log, nil)
-	defer log.Close()
-	defer hub.Close()
-	h, err := New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := openOn(t, log, nil)
 	reads := 0
 	log.before = func() {
 		if reads++; reads != 2 {
@@ -510,13 +504,7 @@ func (l aheadLog) Knows(ctx context.Context, c topic.Cursor) (bool, error) {
 // a cursor of which nobody can say whether it is good has no gap.
 func TestCursorUnavailable(t *testing.T) {
 	log := aheadLog{memlog.Open(nil)}
-	hub := topic.NewHub(log, nil)
-	defer log.Close()
-	defer hub.Close()
-	h, err := New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := openOn(t, log, nil)
 	ask(h, "POST", "/topics/a", "1")
 	known, ahead := log.End(), log.End()
 	ahead.Seq++

@@ -259,13 +259,7 @@ func TestIdempotency(t *testing.T) {
 func TestKeyInProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &stuckLog{Log: memlog.Open(nil), free: make(chan struct{})}
-		hub := topic.NewHub(log, nil)
-		defer log.Close()
-		defer hub.Close()
-		h, err := New(hub, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := openOn(t, log, nil)
 		first := make(chan *httptest.ResponseRecorder)
 		go func() { first <- ask(h, "POST", "/topics/a", "hi", "Idempotency-Key: 1") }()
 		synctest.Wait()

@@ -20,6 +20,32 @@ type session struct {
 	greeted chan struct{}   // closed when the first batch was sent; nil then
 }
 
+// sessionStart is where the subscriptions begin that a session has from its
+// request. It is fixed before the answer is sent.
+func (h *Handler) sessionStart(r *http.Request, rd *reading) (start topic.Start, problem *Problem) {
+	if len(rd.patterns) == 0 {
+		return start, nil
+	}
+	start, err := h.start(r.Context(), rd.patterns, rd.lastEventID, rd.after)
+	if err != nil {
+		return start, h.problem(r, err)
+	}
+	return start, nil
+}
+
+// enterSession has a session's connection counted, and be on its topics.
+func (h *Handler) enterSession(rd *reading) (*presence.Visit, *Problem) {
+	visit, problem := h.visit(rd)
+	if problem != nil {
+		return nil, problem
+	}
+	if !h.connections.enter() {
+		visit.End()
+		return nil, newProblem("shutting-down", "")
+	}
+	return visit, nil
+}
+
 func newSession(h *Handler, visit *presence.Visit) session {
 	return session{handler: h, lease: noLease{}, visit: visit, greeted: make(chan struct{})}
 }

@@ -138,13 +138,7 @@ func TestTopicsOfClosedLog(t *testing.T) {
 // out", also if a log knows more.
 func TestTopicsLeavesOut(t *testing.T) {
 	log := listLog{Log: memlog.Open(nil)}
-	hub := topic.NewHub(log, nil)
-	defer log.Close()
-	defer hub.Close()
-	h, err := New(hub, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := openOn(t, log, nil)
 	names, more, next := list(t, h, "?limit=2")
 	if strings.Join(names, " ") != "b e" || !more || next != "?from=e&limit=2" {
 		t.Errorf("got %q, more %v, next %q", names, more, next)

@@ -37,12 +37,9 @@ func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
 // websocket accepts a connection (PROTOCOL.md §8). Over HTTP/2 and above it
 // returns when that has ended.
 func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
-	var start topic.Start
-	if len(rd.patterns) > 0 { // fixed before the 101 is sent
-		var err error
-		if start, err = h.start(r.Context(), rd.patterns, rd.lastEventID, rd.after); err != nil {
-			return h.problem(r, err)
-		}
+	start, problem := h.sessionStart(r, rd)
+	if problem != nil {
+		return problem
 	}
 	handshake, refusal := websocket.CheckHandshake(r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, AllowOrigins: []string{"*"}})
 	switch {
@@ -51,13 +48,9 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	case !rd.topicPath && handshake.Subprotocol == "":
 		return newProblem("bad-handshake", "this URL needs the subprotocol "+subprotocol+"; that of a topic needs none")
 	}
-	visit, problem := h.visit(rd)
+	visit, problem := h.enterSession(rd)
 	if problem != nil {
 		return problem
-	}
-	if !h.connections.enter() {
-		visit.End()
-		return newProblem("shutting-down", "")
 	}
 	s := &webSocket{session: newSession(h, visit)}
 	_, s.lease = h.lease(w, r)

@@ -87,20 +87,13 @@ func (h *Handler) webTransport(w http.ResponseWriter, r *http.Request, rd *readi
 	if h.opts.WebTransport == nil {
 		return newProblem("bad-handshake", "WebTransport is not offered")
 	}
-	var start topic.Start
-	if len(rd.patterns) > 0 { // fixed before the 200 is sent
-		var err error
-		if start, err = h.start(r.Context(), rd.patterns, rd.lastEventID, rd.after); err != nil {
-			return h.problem(r, err)
-		}
-	}
-	visit, problem := h.visit(rd)
+	start, problem := h.sessionStart(r, rd)
 	if problem != nil {
 		return problem
 	}
-	if !h.connections.enter() {
-		visit.End()
-		return newProblem("shutting-down", "")
+	visit, problem := h.enterSession(rd)
+	if problem != nil {
+		return problem
 	}
 	conn, err := h.opts.WebTransport(w, r)
 	if err != nil {
