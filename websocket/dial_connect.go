@@ -32,14 +32,9 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 	failed := func(err error) (net.Conn, *http.Response, []byte, error) {
 		return nil, nil, nil, fmt.Errorf("websocket: dial %s: %w", request.URL.Redacted(), err)
 	}
-	transport := d.HTTP3
-	switch {
-	case transport != nil && request.URL.Scheme != "https":
-		return failed(errPlain)
-	case transport == nil && !speaksOnlyHTTP2(d.HTTP2.Protocols, request.URL.Scheme):
-		return failed(errProtocols)
-	case transport == nil:
-		transport = d.HTTP2
+	transport, err := d.connectTransport(request.URL.Scheme)
+	if err != nil {
+		return failed(err)
 	}
 	// The request lives on as the connection, which ctx does not bound.
 	lasting, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -79,14 +74,10 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 	}
 	if err != nil {
 		defer cancel(nil)
-		switch {
-		case lasting.Err() != nil:
-			err = context.Cause(lasting)
-		case strings.Contains(err.Error(), "extended connect not supported"), strings.Contains(err.Error(), "didn't enable Extended CONNECT"):
-			// Neither net/http nor quic-go exports a value for it.
-			err = &HandshakeError{Field: ":protocol", Reason: "is not offered by the server"}
+		if lasting.Err() != nil {
+			return failed(context.Cause(lasting))
 		}
-		return failed(err)
+		return failed(notOffered(err))
 	}
 	h.response = response.Body
 	if d.HTTP3 != nil && response.ProtoMajor != 3 {
@@ -102,6 +93,29 @@ func (d *dialer) openConnect(ctx context.Context, request *http.Request) (net.Co
 		local, remote = below.LocalAddr(), below.RemoteAddr()
 	}
 	return newStream(h, local, remote), response, nil, nil
+}
+
+// connectTransport is what the options have the request sent by.
+func (d *dialer) connectTransport(scheme string) (http.RoundTripper, error) {
+	switch {
+	case d.HTTP3 != nil && scheme != "https":
+		return nil, errPlain
+	case d.HTTP3 != nil:
+		return d.HTTP3, nil
+	case !speaksOnlyHTTP2(d.HTTP2.Protocols, scheme):
+		return nil, errProtocols
+	}
+	return d.HTTP2, nil
+}
+
+// notOffered names the error of a transport that says that the server has no
+// extended CONNECT. Neither net/http nor quic-go exports a value for it.
+func notOffered(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "extended connect not supported") || strings.Contains(text, "didn't enable Extended CONNECT") {
+		return &HandshakeError{Field: ":protocol", Reason: "is not offered by the server"}
+	}
+	return err
 }
 
 func speaksOnlyHTTP2(protocols *http.Protocols, scheme string) bool {

@@ -5,15 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strconv"
 )
 
 // connect gives a connection over which the request can be sent: through a proxy if there is one
@@ -127,110 +124,6 @@ func askHTTP(conn net.Conn, proxy *url.URL, target string) error {
 	}
 	if reader.Buffered() > 0 {
 		return errors.New("CONNECT: bytes before the server could speak") // it waits for our request
-	}
-	return nil
-}
-
-// askSOCKS asks a SOCKS5 proxy (RFC 1928) to connect, and lets it resolve names.
-func askSOCKS(conn net.Conn, proxy *url.URL, target string) error {
-	const (
-		version      = 5
-		noAuth       = 0
-		passwordAuth = 2
-		connect      = 1
-		typeIPv4     = 1
-		typeName     = 3
-		typeIPv6     = 4
-	)
-	host, portText, err := net.SplitHostPort(target)
-	if err != nil {
-		return err
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return err
-	}
-
-	// §3: the methods that we offer, and the one that is chosen.
-	greeting := []byte{version, 1, noAuth}
-	if proxy.User != nil {
-		greeting = []byte{version, 2, noAuth, passwordAuth}
-	}
-	if _, err := conn.Write(greeting); err != nil {
-		return err
-	}
-	var chosen [2]byte
-	if _, err := io.ReadFull(conn, chosen[:]); err != nil {
-		return err
-	}
-	switch {
-	case chosen == [2]byte{version, noAuth}:
-	case chosen == [2]byte{version, passwordAuth} && proxy.User != nil:
-		if err := socksPassword(conn, proxy.User); err != nil {
-			return err
-		}
-	default:
-		return errors.New("socks: no way to authenticate")
-	}
-
-	// §4: the request; §6: the reply, which ends with an address of the proxy's.
-	request := []byte{version, connect, 0}
-	if ip, err := netip.ParseAddr(host); err != nil {
-		if len(host) > 255 {
-			return errors.New("socks: host name longer than 255 bytes")
-		}
-		request = append(request, typeName, byte(len(host)))
-		request = append(request, host...)
-	} else if ip.Is4() {
-		request = append(append(request, typeIPv4), ip.AsSlice()...)
-	} else {
-		request = append(append(request, typeIPv6), ip.AsSlice()...)
-	}
-	request = binary.BigEndian.AppendUint16(request, uint16(port))
-	if _, err := conn.Write(request); err != nil {
-		return err
-	}
-	var reply [5]byte // as far as the first byte of the address
-	if _, err := io.ReadFull(conn, reply[:]); err != nil {
-		return err
-	}
-	if reply[0] != version || reply[1] != 0 {
-		return fmt.Errorf("socks: connect refused (%d)", reply[1])
-	}
-	rest := 0
-	switch reply[3] {
-	case typeIPv4:
-		rest = 4 - 1 + 2
-	case typeIPv6:
-		rest = 16 - 1 + 2
-	case typeName:
-		rest = int(reply[4]) + 2
-	default:
-		return errors.New("socks: reply of an unknown form")
-	}
-	_, err = io.CopyN(io.Discard, conn, int64(rest))
-	return err
-}
-
-// socksPassword authenticates by RFC 1929.
-func socksPassword(conn net.Conn, user *url.Userinfo) error {
-	name := user.Username()
-	password, _ := user.Password()
-	if len(name) > 255 || len(password) > 255 {
-		return errors.New("socks: user or password longer than 255 bytes")
-	}
-	message := append([]byte{1, byte(len(name))}, name...)
-	message = append(message, byte(len(password)))
-	message = append(message, password...)
-	if _, err := conn.Write(message); err != nil {
-		return err
-	}
-	var status [2]byte
-	if _, err := io.ReadFull(conn, status[:]); err != nil {
-		return err
-	}
-	if status[1] != 0 {
-		return errors.New("socks: user or password refused")
 	}
 	return nil
 }

@@ -57,8 +57,7 @@ func Topic(ctx context.Context, options TopicOptions) (*Report, error) {
 	return f.execute(ctx, options.Options, p)
 }
 
-// plan gives the work and what it needs.
-func (o TopicOptions) plan() (f *fanout, p plan, err error) {
+func (o TopicOptions) withDefaults() TopicOptions {
 	if o.Dialect == nil {
 		o.Dialect = Duplex
 	}
@@ -76,23 +75,37 @@ func (o TopicOptions) plan() (f *fanout, p plan, err error) {
 	} else if o.Batch <= 0 {
 		o.Batch = defaultBatch
 	}
+	return o
+}
+
+// check refuses what there is no work of.
+func (o *TopicOptions) check() error {
 	switch {
 	case o.By != Posts && o.By != Batches && o.By != Socket:
-		return nil, p, fmt.Errorf("nothing is published by %v here", o.By)
+		return fmt.Errorf("nothing is published by %v here", o.By)
 	case o.Batch > maxBatch:
-		return nil, p, fmt.Errorf("a batch of %d messages: at most %d", o.Batch, maxBatch)
+		return fmt.Errorf("a batch of %d messages: at most %d", o.Batch, maxBatch)
 	case o.Topics > maxTopics:
-		return nil, p, fmt.Errorf("%d topics: at most %d", o.Topics, maxTopics)
+		return fmt.Errorf("%d topics: at most %d", o.Topics, maxTopics)
 	case o.Topics > 1 && (o.Each < 1 || o.Each > o.Topics):
-		return nil, p, fmt.Errorf("each subscriber takes %d of %d topics", o.Each, o.Topics)
+		return fmt.Errorf("each subscriber takes %d of %d topics", o.Each, o.Topics)
 	case o.Topics > 1 && o.Subscribers*o.Each < o.Topics:
-		return nil, p, fmt.Errorf("%d subscribers with %d topics each: %d topics would be without any", o.Subscribers, o.Each, o.Topics)
+		return fmt.Errorf("%d subscribers with %d topics each: %d topics would be without any", o.Subscribers, o.Each, o.Topics)
 	case o.Topics > 1 && o.Publishers > o.Topics:
-		return nil, p, errors.New("there are more publishers than topics")
+		return errors.New("there are more publishers than topics")
 	case o.Streams < 0:
-		return nil, p, errors.New("the number of streams is negative")
+		return errors.New("the number of streams is negative")
 	case o.Rate < 0:
-		return nil, p, errors.New("the rate is negative")
+		return errors.New("the rate is negative")
+	}
+	return nil
+}
+
+// plan gives the work and what it needs.
+func (o TopicOptions) plan() (f *fanout, p plan, err error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, p, err
 	}
 	f = &fanout{
 		by:          o.By,
