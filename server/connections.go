@@ -27,8 +27,9 @@ type connections struct {
 type connection struct {
 	conn     net.Conn // nil over HTTP/3
 	endpoint *endpoint
-	remote   string // IP:PORT as a proxy has told it, or empty
-	refused  bool   // beyond the limit
+	remote   string       // IP:PORT as a proxy has told it, or empty
+	refused  bool         // beyond the limit
+	watched  *watchedConn // nil over TLS and HTTP/3
 }
 
 // Keys of what a context holds.
@@ -41,11 +42,14 @@ func connectionOf(ctx context.Context) *connection { return ctx.Value(connection
 
 // accepted is the http.Server's ConnContext.
 func (c *connections) accepted(ctx context.Context, conn net.Conn) context.Context {
+	watched, _ := conn.(*watchedConn)
+	conn = unwatched(conn)
 	state := c.comesBack(conn)
 	if state == nil {
 		e := ctx.Value(listenerKey{}).(*endpoint)
-		state = &connection{conn, e, e.remote, !c.enter(conn)}
+		state = &connection{conn: conn, endpoint: e, remote: e.remote, refused: !c.enter(conn)}
 	}
+	state.watched = watched
 	return context.WithValue(ctx, connectionKey{}, state)
 }
 
@@ -91,7 +95,7 @@ func (c *connections) enter(conn io.Closer) bool {
 // connection that was hijacked: its lease does, or the end of its handler.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	if state == http.StateClosed {
-		c.leave(conn)
+		c.leave(unwatched(conn))
 	}
 }
 

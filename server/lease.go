@@ -118,7 +118,7 @@ func (l *returns) Accept() (net.Conn, error) {
 			l.conns = l.conns[:n-1]
 			l.wake()
 			l.mu.Unlock()
-			return conn, nil
+			return &watchedConn{Conn: conn}, nil
 		}
 		closed := l.closed
 		l.mu.Unlock()

@@ -128,9 +128,9 @@ func (e *endpoint) Accept() (net.Conn, error) {
 		conn, e.remote = proxied.Conn, proxied.remote
 	}
 	if e.tls != nil {
-		conn = tls.Server(h2.Soften(conn), e.tls)
+		return tls.Server(h2.Soften(conn), e.tls), nil
 	}
-	return conn, nil
+	return &watchedConn{Conn: conn}, nil
 }
 
 // open listens on all addresses, or on none.

@@ -51,14 +51,10 @@ func (s *Server) served(r *http.Request, answer *recorder) {
 }
 
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	if len(r.TransferEncoding) > 0 {
-		// If there was a Content-Length, too, "the server MUST close the connection after
-		// responding" (RFC 9112 §6.1). net/http removes that from the header, and leaves
-		// no trace of it. Above TLS it reads from a connection of its own type only, so
-		// that nobody can look at what it reads: one rule for all is to close.
+	conn := connectionOf(r.Context())
+	if r.ProtoMajor == 1 && conn.watched.ambiguous(r) {
 		w.Header().Set("Connection", "close")
 	}
-	conn := connectionOf(r.Context())
 	switch {
 	case conn.refused:
 		tooManyConnections.write(w, r)
@@ -249,6 +245,7 @@ func (w *recorder) hurry() {
 func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, stream, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
+		conn = unwatched(conn)
 		w.hijacked, w.status = conn, cmp.Or(w.status, http.StatusSwitchingProtocols)
 	}
 	return conn, stream, err

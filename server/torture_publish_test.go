@@ -342,7 +342,7 @@ func (p *publisher) pipeline() {
 		}
 		p.take(s, resp.StatusCode, body)
 		if resp.Close {
-			return // after a body in chunks (RFC 9112 §6.1)
+			return // after a body in chunks, of whose length there may be two opinions (PROTOCOL.md §5.16)
 		}
 	}
 }

@@ -49,7 +49,11 @@ func (s *Server) Configure(hs *http.Server, goOn func(context.Context) (over fun
 	// net/http hides the connection in one of TLS, and has read the preface.
 	hs.TLSNextProto["unencrypted_http2"] = func(_ *http.Server, hidden *tls.Conn, h http.Handler) {
 		if plain, ok := hidden.NetConn().(interface{ UnencryptedNetConn() net.Conn }); ok {
-			s.serve(plain.UnencryptedNetConn(), h, true)
+			nc := plain.UnencryptedNetConn()
+			if layer, ok := nc.(interface{ NetConn() net.Conn }); ok { // which was for net/http
+				nc = layer.NetConn()
+			}
+			s.serve(nc, h, true)
 		}
 	}
 }
