@@ -12,7 +12,7 @@ import (
 
 // startServer runs a server for an example.
 func startServer() (url string, stop func()) {
-	s, err := server.New(&server.Config{Listen: []string{"127.0.0.1:0"}})
+	s, err := server.New(context.Background(), &server.Config{Listen: []string{"127.0.0.1:0"}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func simulated(t *testing.T, config *Config, f func(t *testing.T, s *Server, r *
 	synctest.Test(t, func(t *testing.T) {
 		config.Listen, config.TLSDevDir, config.HTTP3 = []string{"10.0.0.1:443"}, t.TempDir()+"/ca", true
 		config.AllowHosts = []string{"localhost"}
-		s, err := New(config)
+		s, err := New(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ import (
 // startPiped starts a server on a network of its own, at DefaultListen.
 func startPiped(t *testing.T, config *Config) (*Server, *testnet.Network) {
 	t.Helper()
-	s, err := New(config)
+	s, err := New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

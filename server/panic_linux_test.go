@@ -44,7 +44,7 @@ func (l brittleLog) Ended(name string) (topic.ID, bool) {
 func TestPanicCostsOneConnection(t *testing.T) {
 	var logged lockedBuffer
 	config := &Config{Listen: []string{"127.0.0.1:0"}, Logger: slog.New(slog.NewTextHandler(&logged, nil))}
-	s, err := New(config)
+	s, err := New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -170,7 +170,7 @@ func TestPresenceIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(&Config{Presence: []topic.Pattern{pattern}}); err == nil || !strings.Contains(err.Error(), `"$presence/**" is of the system's topics`) {
+	if _, err := New(t.Context(), &Config{Presence: []topic.Pattern{pattern}}); err == nil || !strings.Contains(err.Error(), `"$presence/**" is of the system's topics`) {
 		t.Error(err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // unavailable, and its watcher waits: who is live stays connected, and then goes
 // on from the log.
 type lastingLog struct {
-	open   func() (topic.Log, error)
+	open   func(context.Context) (topic.Log, error)
 	logger *slog.Logger
 
 	changing sync.Mutex // held while the watcher is set, or called by a new log for the first time
@@ -26,7 +26,8 @@ type lastingLog struct {
 	log     topic.Log    // closed while it is opened anew
 	failure error        // why that is; nil if it is not
 
-	closing  chan struct{}
+	closing  context.Context // done from Close on
+	close    context.CancelFunc
 	watching sync.WaitGroup
 	once     sync.Once
 	closeErr error
@@ -35,13 +36,14 @@ type lastingLog struct {
 var _ topic.Log = (*lastingLog)(nil)
 
 // lasting opens a log. Close must be called.
-func lasting(open func() (topic.Log, error), logger *slog.Logger) (*lastingLog, error) {
-	log, err := open()
+func lasting(ctx context.Context, open func(context.Context) (topic.Log, error), logger *slog.Logger) (*lastingLog, error) {
+	log, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := &lastingLog{open: open, logger: logger, log: log, closing: make(chan struct{})}
-	l.watching.Go(l.watch) // Ends when closing is closed. Joined by Close.
+	l := &lastingLog{open: open, logger: logger, log: log}
+	l.closing, l.close = context.WithCancel(context.Background())
+	l.watching.Go(l.watch) // Ends with closing. Joined by Close.
 	return l, nil
 }
 
@@ -51,7 +53,7 @@ func (l *lastingLog) watch() {
 	for {
 		select {
 		case <-ticker.C:
-		case <-l.closing:
+		case <-l.closing.Done():
 			return
 		}
 		if err := l.current().Ready(); errors.Is(err, jetlog.ErrFailed) {
@@ -70,16 +72,19 @@ func (l *lastingLog) reopen(failure error) {
 		l.logger.Warn("a log that has failed cannot be closed well", "error", err)
 	}
 	for {
-		log, err := l.open()
+		log, err := l.open(l.closing)
 		if err == nil {
 			l.change(log)
 			l.logger.Info("the log was opened anew")
 			return
 		}
+		if l.closing.Err() != nil {
+			return
+		}
 		l.logger.Error("the log cannot be opened anew", "error", err)
 		select {
 		case <-time.After(readyInterval):
-		case <-l.closing:
+		case <-l.closing.Done():
 			return
 		}
 	}
@@ -196,7 +201,7 @@ func passing(err error) error {
 // Close does what topic.Log says.
 func (l *lastingLog) Close() error {
 	l.once.Do(func() {
-		close(l.closing)
+		l.close()
 		l.watching.Wait()
 		l.closeErr = l.current().Close()
 	})

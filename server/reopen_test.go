@@ -73,7 +73,7 @@ func TestReopen(t *testing.T) {
 		}
 		var nodes []*nodeLog
 		failures := 2 // to open it
-		log, err := lasting(func() (topic.Log, error) {
+		log, err := lasting(t.Context(), func(context.Context) (topic.Log, error) {
 			if len(nodes) == 1 && failures > 0 {
 				failures--
 				return nil, jetlog.ErrUnavailable

@@ -45,9 +45,10 @@ type Server struct {
 	stopErr error
 }
 
-// New returns a server that does not listen yet. config may be nil. Shutdown
-// must be called, by Run or by the caller.
-func New(config *Config) (server *Server, err error) {
+// New returns a server that does not listen yet. config may be nil. Until ctx is
+// done, it waits for the log to be read, or for NATS to answer. Shutdown must be
+// called, by Run or by the caller.
+func New(ctx context.Context, config *Config) (server *Server, err error) {
 	s := &Server{config: config.withDefaults(), listen: net.Listen, listenPacket: net.ListenPacket, returns: newReturns()}
 	c := &s.config
 	s.logger = newLoggerQueue(c.Logger.Handler())
@@ -70,7 +71,7 @@ func New(config *Config) (server *Server, err error) {
 	if s.addresses, err = c.addresses(s.certificates != nil); err != nil {
 		return nil, err
 	}
-	if s.log, err = openLog(c, rules); err != nil {
+	if s.log, err = openLog(ctx, c, rules); err != nil {
 		return nil, err
 	}
 	s.hub = topic.NewHub(s.log, &topic.HubOptions{Ping: c.Ping, MaxLagBytes: c.MaxLagBytes, MaxLagTime: c.MaxLagTime, Yield: poller.Yield})

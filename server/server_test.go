@@ -21,7 +21,7 @@ import (
 // start starts a server on real sockets.
 func start(t *testing.T, config *Config) *Server {
 	t.Helper()
-	s, err := New(config)
+	s, err := New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,7 @@ func TestDrainTimeout(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
-	other, err := New(&Config{Listen: []string{"127.0.0.1:0", s.Addrs()[0].String()}})
+	other, err := New(t.Context(), &Config{Listen: []string{"127.0.0.1:0", s.Addrs()[0].String()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestFaultyOrigin(t *testing.T) {
-	if _, err := New(&Config{AllowOrigins: []string{"example.com/path"}}); err == nil {
+	if _, err := New(t.Context(), &Config{AllowOrigins: []string{"example.com/path"}}); err == nil {
 		t.Error("accepted")
 	}
 }

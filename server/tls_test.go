@@ -141,7 +141,7 @@ func TestFaultyTLS(t *testing.T) {
 		"a path":                        {Listen: []string{"http://127.0.0.1:0/"}},
 		"no port":                       {Listen: []string{"127.0.0.1"}},
 	} {
-		if s, err := New(config); err == nil {
+		if s, err := New(t.Context(), config); err == nil {
 			t.Errorf("%s: accepted", name)
 			if err := s.Shutdown(t.Context()); err != nil {
 				t.Error(err)

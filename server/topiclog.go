@@ -14,7 +14,7 @@ import (
 
 // openLog opens the log that the config names. Reading a large one takes its
 // time: what was read so far is told to the logger.
-func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
+func openLog(ctx context.Context, c *Config, rules *topic.Rules) (topic.Log, error) {
 	bounds := topic.Bounds{
 		RetainEvents:      c.RetainEvents,
 		RetainAge:         c.RetainAge,
@@ -28,7 +28,7 @@ func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
 		return memlog.Open(&bounds), nil
 	}
 	opts := &jetlog.Options{Dir: c.Data, Fsync: c.Fsync, NATS: c.NATS, Bounds: bounds, Logger: c.Logger}
-	open := func() (topic.Log, error) {
+	open := func(ctx context.Context) (topic.Log, error) {
 		opts, told := *opts, time.Now()
 		opts.Progress = func(read, of uint64) {
 			if read < of && time.Since(told) > time.Second {
@@ -36,16 +36,16 @@ func openLog(c *Config, rules *topic.Rules) (topic.Log, error) {
 				c.Logger.Info("reading the log", "read", fmt.Sprintf("%d %%", 100*read/of))
 			}
 		}
-		return jetlog.Open(&opts)
+		return jetlog.Open(ctx, &opts)
 	}
 	if c.NATS == nil {
-		log, err := open()
+		log, err := open(ctx)
 		if err != nil {
 			return nil, &LogError{c.Data, err}
 		}
 		return log, nil
 	}
-	log, err := lasting(open, c.Logger)
+	log, err := lasting(ctx, open, c.Logger)
 	if err != nil {
 		return nil, &LogError{"NATS", err}
 	}

@@ -277,7 +277,7 @@ func (x *torture) start() {
 	}
 	bytes := []int{0, 16 << 10, 64 << 10}[x.rng.IntN(3)]
 	config.SendBuffer = bytes
-	s, err := server.New(config)
+	s, err := server.New(x.Context(), config)
 	if err != nil {
 		x.Fatal(err)
 	}

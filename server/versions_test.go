@@ -503,7 +503,7 @@ func TestAltSvc(t *testing.T) {
 	if got := v.do(t, "GET", "/healthz", "").Header.Get("Alt-Svc"); got != "" {
 		t.Errorf("without HTTP/3: %q", got)
 	}
-	if _, err := New(&Config{HTTP3: true}); err == nil {
+	if _, err := New(t.Context(), &Config{HTTP3: true}); err == nil {
 		t.Error("HTTP/3 without a certificate: accepted")
 	}
 }
@@ -669,7 +669,7 @@ func TestGivenListeners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle, err := New(&Config{Listeners: []net.Listener{unused}})
+	idle, err := New(t.Context(), &Config{Listeners: []net.Listener{unused}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 func ExampleRun() {
 	ctx := context.Background()
-	s, err := server.New(&server.Config{Listen: []string{"127.0.0.1:0"}})
+	s, err := server.New(context.Background(), &server.Config{Listen: []string{"127.0.0.1:0"}})
 	if err != nil {
 		log.Fatal(err)
 	}

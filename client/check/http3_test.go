@@ -18,7 +18,7 @@ import (
 // WebTransport, and the other transports over HTTP/3.
 func TestOverHTTP3(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ca")
-	s, err := server.New(&server.Config{Listen: []string{"127.0.0.1:0"}, TLSDevDir: dir, HTTP3: true})
+	s, err := server.New(t.Context(), &server.Config{Listen: []string{"127.0.0.1:0"}, TLSDevDir: dir, HTTP3: true})
 	if err != nil {
 		t.Fatal(err)
 	}

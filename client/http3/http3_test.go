@@ -28,7 +28,7 @@ func serve(t *testing.T) (address string, transport *Transport) {
 func serveAt(t *testing.T, listen string) (address string, transport *Transport) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ca")
-	s, err := server.New(&server.Config{Listen: []string{listen}, TLSDevDir: dir, HTTP3: true})
+	s, err := server.New(context.Background(), &server.Config{Listen: []string{listen}, TLSDevDir: dir, HTTP3: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,10 @@ func (e usageError) Error() string { return string(e) }
 // explain gives the exit code of an error, and what to tell the user.
 func explain(ctx context.Context, err error) (code int, text string) {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		return exitInterrupted, ""
+		if e, ok := errors.AsType[*server.LogError](err); ok {
+			text = "stopped before the log in " + e.Place + " was open"
+		}
+		return exitInterrupted, text
 	}
 	text = err.Error()
 	if _, ok := errors.AsType[usageError](err); ok {

@@ -205,7 +205,7 @@ func (c *serveCommand) Run(ctx context.Context, out *console) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.New(config)
+	s, err := server.New(ctx, config)
 	if err != nil {
 		if _, ok := errors.AsType[*server.LogError](err); ok {
 			return err

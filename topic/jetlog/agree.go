@@ -104,17 +104,15 @@ func (r *remote) agree(ctx context.Context) error {
 	if r.stream.config().Metadata[metaOptions] == own {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, agreePatience)
+	asking, cancel := context.WithTimeout(ctx, agreePatience)
 	defer cancel()
-	answer, err := r.stream.reads.RequestWithContext(ctx, r.subjects+nodeSubject, fmt.Append(nil, r.node))
+	answer, err := r.stream.reads.RequestWithContext(asking, r.subjects+nodeSubject, fmt.Append(nil, r.node))
 	switch {
 	case err == nil && string(answer.Data) != own:
 		return differing(string(answer.Data), own)
-	case err != nil && !errors.Is(err, context.DeadlineExceeded): // in time nobody else has answered
+	case err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)): // in time nobody else has answered
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), connectPatience)
-	defer cancel()
 	if err := r.stream.setMetadata(ctx, metaOptions, own); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -73,7 +73,7 @@ func publishToServer(config string) {
 	err := json.Unmarshal([]byte(config), &n)
 	var l *Log
 	if err == nil {
-		l, err = Open(&Options{NATS: &n})
+		l, err = Open(context.Background(), &Options{NATS: &n})
 	}
 	if err != nil {
 		fmt.Println("error", err)
@@ -367,7 +367,7 @@ func TestServerKilled(t *testing.T) {
 func openWhenThere(t testing.TB, opts *Options) *Log {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); ; {
-		l, err := Open(opts)
+		l, err := Open(context.Background(), opts)
 		if err == nil {
 			return l
 		}

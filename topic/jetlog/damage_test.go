@@ -219,7 +219,7 @@ func TestUnopened(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if l, err := Open(&l.opts); err == nil {
+		if l, err := Open(t.Context(), &l.opts); err == nil {
 			l.Close()
 			t.Fatal("a log that cannot be read was opened")
 		} else if !strings.Contains(err.Error(), "1.blk") {

@@ -1,6 +1,7 @@
 package jetlog
 
 import (
+	"context"
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
@@ -35,7 +36,7 @@ func TestLogWithoutTail(t *testing.T) {
 // openAt opens a log. The caller closes it.
 func openAt(tb testing.TB, opts *Options) *Log {
 	tb.Helper()
-	l, err := Open(opts)
+	l, err := Open(context.Background(), opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func publishUntilKilled(dir, round string) {
 	if err != nil {
 		fail(err)
 	}
-	l, err := Open(&Options{Dir: dir, Fsync: n%killFsyncRound == 0})
+	l, err := Open(context.Background(), &Options{Dir: dir, Fsync: n%killFsyncRound == 0})
 	if err != nil {
 		fail(err)
 	}

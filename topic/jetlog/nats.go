@@ -2,6 +2,7 @@ package jetlog
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (n *NATS) withDefaults() (NATS, error) {
 func (n *NATS) subjects() string { return "duplex." + n.Stream }
 
 // connect opens the two connections of a stream.
-func (n *NATS) connect(logger *slog.Logger, way *line) (c connections, err error) {
+func (n *NATS) connect(ctx context.Context, logger *slog.Logger, way *line) (c connections, err error) {
 	options := []nats.Option{
 		nats.Name("duplex"),
 		nats.MaxReconnects(-1),
@@ -109,12 +110,37 @@ func (n *NATS) connect(logger *slog.Logger, way *line) (c connections, err error
 	}
 	c.closed = make(chan struct{})
 	for _, nc := range []**nats.Conn{&c.writes, &c.reads} {
-		if *nc, err = nats.Connect(n.URL, options...); err != nil {
+		if *nc, err = dial(ctx, n.URL, options); err != nil {
 			c.close()
 			return connections{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 	return c, nil
+}
+
+// dial is nats.Connect for who may not have the time that it takes.
+func dial(ctx context.Context, url string, options []nats.Option) (*nats.Conn, error) {
+	type dialled struct {
+		conn *nats.Conn
+		err  error
+	}
+	done := make(chan dialled)
+	go func() { // Ends when no server has answered in NATS' own time.
+		conn, err := nats.Connect(url, options...)
+		select {
+		case done <- dialled{conn, err}:
+		case <-ctx.Done():
+			if err == nil {
+				conn.Close()
+			}
+		}
+	}()
+	select {
+	case d := <-done:
+		return d.conn, d.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // move has the connections go on with another server, if there is one. What was

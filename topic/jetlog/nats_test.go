@@ -340,7 +340,7 @@ func TestOptionsDiffer(t *testing.T) {
 		"they have rule a/*: slow=conflate; this one has rule b/*: slow=conflate;":                 {Rules: rules("b/*")},
 		"they have max-keys 1000000, rule a/*: slow=conflate; this one has max-keys without limit": {MaxKeys: -1},
 	} {
-		if _, err := Open(&Options{NATS: n, Bounds: bounds}); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
+		if _, err := Open(t.Context(), &Options{NATS: n, Bounds: bounds}); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -350,7 +350,7 @@ func TestOptionsDiffer(t *testing.T) {
 	}
 	second := openAt(t, &Options{NATS: n, Bounds: topic.Bounds{RetainAge: time.Hour}})
 	defer second.Close()
-	if _, err := Open(&Options{NATS: n, Bounds: topic.Bounds{Rules: rules("a/*")}}); !errors.Is(err, ErrOptions) {
+	if _, err := Open(t.Context(), &Options{NATS: n, Bounds: topic.Bounds{Rules: rules("a/*")}}); !errors.Is(err, ErrOptions) {
 		t.Errorf("with what was before: %v", err)
 	}
 }
@@ -537,11 +537,11 @@ func TestNATSOptionsRefused(t *testing.T) {
 		{URL: "nats://127.0.0.1", Replicas: 6},
 		{URL: "nats://127.0.0.1", Patience: -1},
 	} {
-		if _, err := Open(&Options{NATS: &n}); err == nil || errors.Is(err, ErrUnavailable) {
+		if _, err := Open(t.Context(), &Options{NATS: &n}); err == nil || errors.Is(err, ErrUnavailable) {
 			t.Errorf("%+v: %v", n, err)
 		}
 	}
-	if _, err := Open(&Options{NATS: &NATS{URL: "nats://127.0.0.1:1"}}); !errors.Is(err, ErrUnavailable) {
+	if _, err := Open(t.Context(), &Options{NATS: &NATS{URL: "nats://127.0.0.1:1"}}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("without a server: %v", err)
 	}
 }
@@ -575,7 +575,7 @@ func TestServerSecured(t *testing.T) {
 		{"unknown authority", NATS{URL: "tls://duplex:secret@" + host}, false},
 		{"no such file", NATS{URL: "tls://duplex:secret@" + host, TLS: &tls.Config{RootCAs: authorities}, Credentials: "/nowhere"}, false},
 	} {
-		l, err := Open(&Options{NATS: &tt.nats})
+		l, err := Open(t.Context(), &Options{NATS: &tt.nats})
 		if (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.name, err)
 		}

@@ -31,15 +31,21 @@ const (
 // process. opts may be nil. It reads what the log holds, which takes a while if
 // the log was not closed before; see Options.Progress. Close must be called.
 //
-// Errors are ErrLocked, ErrVersion, and what the system says of the directory.
+// When ctx is done before the log is open, its cause is the error. Others are
+// ErrLocked, ErrVersion, and what the system says of the directory.
 //
 // With Options.NATS the log is in a stream of an external server, and nothing
-// in the data directory. Then errors are ErrUnavailable, ErrVersion, ErrOptions,
+// in the data directory. Then other errors are ErrUnavailable, ErrVersion, ErrOptions,
 // and what the server says.
-func Open(opts *Options) (l *Log, err error) {
+func Open(ctx context.Context, opts *Options) (l *Log, err error) {
 	o := opts.withDefaults()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("jetlog: it was not waited for: %w", context.Cause(ctx))
+		}
+	}()
 	if o.NATS != nil {
-		return openShared(&o)
+		return openShared(ctx, &o)
 	}
 	if o.SyncInterval < 0 {
 		return nil, fmt.Errorf("jetlog: a sync interval of %v", o.SyncInterval)
@@ -70,8 +76,8 @@ func Open(opts *Options) (l *Log, err error) {
 			err = errors.Join(err, d.restore())
 		}
 	}()
-	ctx := context.Background()
-	s, err := d.openStream(ctx, e, &o, jetstream.StreamConfig{
+	whole := context.WithoutCancel(ctx) // what changes the directory is not left half done
+	s, err := d.openStream(whole, e, &o, jetstream.StreamConfig{
 		Name:        streamName,
 		Subjects:    []string{topicSubjects + ">", groupSubject},
 		Storage:     jetstream.FileStorage,
@@ -82,7 +88,7 @@ func Open(opts *Options) (l *Log, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetlog: %w", err)
 	}
-	old, err := d.openStream(ctx, e, &o, jetstream.StreamConfig{
+	old, err := d.openStream(whole, e, &o, jetstream.StreamConfig{
 		Name:        oldStreamName,
 		Subjects:    []string{oldSubject},
 		Storage:     jetstream.FileStorage,

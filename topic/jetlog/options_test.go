@@ -33,7 +33,7 @@ func TestOptions(t *testing.T) {
 
 // A negative SyncInterval would have nothing synced.
 func TestOptionsRefused(t *testing.T) {
-	if _, err := Open(&Options{Dir: t.TempDir(), SyncInterval: -1}); err == nil {
+	if _, err := Open(t.Context(), &Options{Dir: t.TempDir(), SyncInterval: -1}); err == nil {
 		t.Error("no error")
 	}
 }

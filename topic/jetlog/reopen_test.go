@@ -250,14 +250,14 @@ func TestReopenEpoch(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	t.Parallel()
 	l := openAt(t, &Options{Dir: t.TempDir()})
-	if _, err := Open(&l.opts); !errors.Is(err, ErrLocked) {
+	if _, err := Open(t.Context(), &l.opts); !errors.Is(err, ErrLocked) {
 		t.Errorf("second log of a directory: %v", err)
 	}
 	if err := l.store.(*stream).setMetadata(t.Context(), metaVersion, "2"); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	if _, err := Open(&l.opts); !errors.Is(err, ErrVersion) {
+	if _, err := Open(t.Context(), &l.opts); !errors.Is(err, ErrVersion) {
 		t.Errorf("a stream of another version: %v", err)
 	}
 	state := filepath.Join(l.opts.Dir, stateFile)
@@ -273,14 +273,14 @@ func TestOpenErrors(t *testing.T) {
 		if err := os.WriteFile(state, []byte(tt.state), fileMode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(&l.opts); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if _, err := Open(t.Context(), &l.opts); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("state %q: error %v, want %v", tt.state, err, tt.want)
 		}
 	}
 	if err := os.Remove(state); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(&l.opts); !errors.Is(err, ErrVersion) {
+	if _, err := Open(t.Context(), &l.opts); !errors.Is(err, ErrVersion) {
 		t.Errorf("no state: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
@@ -288,7 +288,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{file, filepath.Join(file, "below"), "/proc/duplex"} {
-		if _, err := Open(&Options{Dir: dir}); err == nil {
+		if _, err := Open(t.Context(), &Options{Dir: dir}); err == nil {
 			t.Errorf("data directory %s: no error", dir)
 		}
 	}

@@ -15,15 +15,15 @@ import (
 )
 
 // openShared opens a log on a stream of an external server.
-func openShared(o *Options) (l *Log, err error) {
+func openShared(opening context.Context, o *Options) (l *Log, err error) {
 	n, err := o.NATS.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectPatience)
+	ctx, cancel := context.WithTimeout(opening, connectPatience)
 	defer cancel()
 	way := &line{wake: make(chan struct{}, 1)}
-	c, err := n.connect(o.Logger, way)
+	c, err := n.connect(ctx, o.Logger, way)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func openShared(o *Options) (l *Log, err error) {
 		return nil, err
 	}
 	s.patience, s.asks = answerPatience, answerAsks
-	if err = x.readShared(c, s, o.Progress); err != nil {
+	if err = x.readShared(opening, c, s, o.Progress); err != nil {
 		return nil, err
 	}
 	l.epochs = x.shared.epochs
@@ -144,9 +144,9 @@ func openSharedStream(ctx context.Context, c connections, n *NATS, o *Options) (
 
 // readShared makes the index of the messages of a shared stream, whichever of its
 // servers has them. It gives up when that brings nothing for connectPatience.
-func (x *index) readShared(c connections, s *stream, progress func(read, of uint64)) error {
+func (x *index) readShared(ctx context.Context, c connections, s *stream, progress func(read, of uint64)) error {
 	for begun, at := time.Now(), x.message; ; {
-		err := x.readAll(context.Background(), s, progress)
+		err := x.readAll(ctx, s, progress)
 		if err == nil {
 			return nil
 		}
@@ -157,11 +157,14 @@ func (x *index) readShared(c connections, s *stream, progress func(read, of uint
 		if x.message > at {
 			begun, at = time.Now(), x.message
 		}
-		if time.Since(begun) > connectPatience {
+		if time.Since(begun) > connectPatience || ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		c.move()
-		time.Sleep(reconnectWait)
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+		}
 	}
 }
 
