@@ -223,13 +223,26 @@ func (h *Hub) After(ctx context.Context, text string) (Start, error) {
 func (h *Hub) Subscribe(sink Sink, opts Options, selections ...Selection) *Subscriber {
 	opts.Signals = opts.Signals && opts.Form != nil
 	shard := h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
-	sub := &Subscriber{shard: shard, sink: sink, opts: opts, state: sending, aside: &calm}
+	sub := newSubscriber(Subscriber{shard: shard, sink: sink, opts: opts, state: sending, aside: &calm}, selections)
 	for _, sel := range selections {
 		h.count(sel.Patterns, 1)
-		sub.subscriptions = append(sub.subscriptions, newSubscription(sub, sel))
 	}
 	sub.shard.post(command{kind: cmdJoin, sub: sub})
 	return sub
+}
+
+func newSubscriber(sub Subscriber, selections []Selection) *Subscriber {
+	if len(selections) == 1 {
+		l := &lone{Subscriber: sub}
+		l.subscription = newSubscription(&l.Subscriber, selections[0])
+		l.list[0] = &l.subscription
+		l.subscriptions = l.list[:]
+		return &l.Subscriber
+	}
+	for _, sel := range selections {
+		sub.subscriptions = append(sub.subscriptions, new(newSubscription(&sub, sel)))
+	}
+	return &sub
 }
 
 // count keeps the number of subscriptions per topic.

@@ -34,7 +34,10 @@ func newIndex() index { return index{literal: make(map[string]*bucket)} }
 func (x *index) add(s *subscription) {
 	for i, p := range s.patterns {
 		b := x.bucket(p)
-		s.slots[i] = len(*b)
+		if len(*b) > 0 && len(s.patterns) == 1 && len((*b)[0].patterns) == 1 {
+			s.patterns = (*b)[0].patterns // the same, once for all
+		}
+		*s.slotOf(i) = int32(len(*b))
 		*b = append(*b, place{s, i})
 	}
 }
@@ -43,9 +46,9 @@ func (x *index) remove(s *subscription) {
 	for i, p := range s.patterns {
 		b := x.bucket(p)
 		last := len(*b) - 1
-		moved := (*b)[last]
-		(*b)[s.slots[i]] = moved
-		moved.slots[moved.pattern] = s.slots[i]
+		moved, slot := (*b)[last], *s.slotOf(i)
+		(*b)[slot] = moved
+		*moved.slotOf(moved.pattern) = slot
 		(*b)[last] = place{}
 		*b = (*b)[:last]
 		if last == 0 {

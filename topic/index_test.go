@@ -44,7 +44,7 @@ func TestIndexAgainstMatch(t *testing.T) {
 				}
 				s.patterns = append(s.patterns, p) // maybe twice
 			}
-			s.slots = make([]int, len(s.patterns))
+			s.slots = new(make([]int32, len(s.patterns)-1))
 			x.add(s)
 			subscriptions = append(subscriptions, s)
 		}

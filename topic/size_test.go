@@ -14,7 +14,10 @@ func TestSizes(t *testing.T) {
 	if size := unsafe.Sizeof(Subscriber{}); size > 144 {
 		t.Errorf("a subscriber takes %d bytes", size)
 	}
-	if size := unsafe.Sizeof(subscription{}); size > 128 {
+	if size := unsafe.Sizeof(subscription{}); size > 112 {
 		t.Errorf("a subscription takes %d bytes", size)
+	}
+	if size := unsafe.Sizeof(lone{}); size > 256 {
+		t.Errorf("a subscriber with one subscription takes %d bytes", size)
 	}
 }

@@ -141,6 +141,13 @@ type Subscriber struct {
 	closed chan struct{} // made by Close, closed by the shard; nil after Leave
 }
 
+// A lone is a subscriber with one subscription, as most are, in one piece.
+type lone struct {
+	Subscriber
+	subscription subscription
+	list         [1]*subscription
+}
+
 // aside is what a subscriber needs while it rests, lags or is waited for.
 type aside struct {
 	awaiting     []chan struct{} // Unsubscribe calls, until no batch is on its way
@@ -191,10 +198,19 @@ type subscription struct {
 	cursor     Cursor
 	name       string
 	patterns   []Pattern
-	slots      []int    // where each pattern stands in its bucket
 	*beginning          // never nil
 	dropped    *dropped // nil if nothing was
+	slots      *[]int32 // where the patterns but the first stand in their buckets; nil if there are none
+	slot       int32    // where the first does
 	replays    bool     // it has not been live since its Start: nothing is dropped
+}
+
+// slotOf returns where a pattern stands in its bucket.
+func (s *subscription) slotOf(pattern int) *int32 {
+	if pattern == 0 {
+		return &s.slot
+	}
+	return &(*s.slots)[pattern-1]
 }
 
 // beginning is what a subscription needs until the first read.
@@ -209,15 +225,17 @@ type beginning struct {
 // begun is everybody's who has begun. It is never written to.
 var begun beginning
 
-func newSubscription(sub *Subscriber, sel Selection) *subscription {
-	s := &subscription{
+func newSubscription(sub *Subscriber, sel Selection) subscription {
+	s := subscription{
 		Subscriber: sub,
 		name:       sel.Name,
 		patterns:   sel.Patterns,
-		slots:      make([]int, len(sel.Patterns)),
 		cursor:     sel.Start.Cursor,
 		beginning:  &begun,
 		replays:    true,
+	}
+	if n := len(sel.Patterns); n > 1 {
+		s.slots = new(make([]int32, n-1))
 	}
 	b := beginning{asked: sel.Start.Asked, opening: sel.Opening, lost: sel.Start.Lost, began: sel.Start.began}
 	if len(sel.Patterns) == 1 && sel.Patterns[0].Literal() {
@@ -252,7 +270,7 @@ func (s *subscription) behind(end ID) bool {
 // that were published after its Start was resolved will be sent.
 func (sub *Subscriber) Subscribe(sel Selection) {
 	sub.shard.hub.count(sel.Patterns, 1)
-	sub.shard.post(command{kind: cmdSubscribe, sub: sub, subscription: newSubscription(sub, sel)})
+	sub.shard.post(command{kind: cmdSubscribe, sub: sub, subscription: new(newSubscription(sub, sel))})
 }
 
 // Unsubscribe removes the selection of that name, and returns when no batch
