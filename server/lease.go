@@ -22,7 +22,7 @@ func (s *Server) lease(w http.ResponseWriter, r *http.Request) (net.Conn, view.L
 	conn := connectionOf(r.Context())
 	answer := w.(*recorder) // of serve
 	answer.leased = true
-	line := newRequestLine(r, answer)
+	line := newRequestLine(r, answer).kept()
 	switch {
 	case answer.streams():
 		line.stays = true
@@ -53,7 +53,7 @@ func (l *lease) Return(conn net.Conn, sent int64) {
 func (s *Server) leaseStream(w http.ResponseWriter, r *http.Request) view.Lease {
 	answer := w.(*recorder) // of serve
 	answer.taken = true
-	line := newRequestLine(r, answer)
+	line := newRequestLine(r, answer).kept()
 	line.stays = true
 	return &streamLease{s, line}
 }

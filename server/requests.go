@@ -162,6 +162,13 @@ func newRequestLine(r *http.Request, answer *recorder) requestLine {
 		status: int32(answer.status), major: uint8(r.ProtoMajor), minor: uint8(r.ProtoMinor)}
 }
 
+// kept is the line without the rest of the request, whose query may be long.
+func (l requestLine) kept() requestLine {
+	text, n := l.method+l.path, len(l.method)
+	l.method, l.path = text[:n], text[n:]
+	return l
+}
+
 // version is as Endpoint.Versions has it.
 func (l *requestLine) version() string {
 	if l.major > 1 {

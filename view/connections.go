@@ -36,18 +36,23 @@ func (h *Handler) lease(w http.ResponseWriter, r *http.Request) (net.Conn, Lease
 // Shutdown does not know them any more.
 type connections struct {
 	mu       sync.Mutex
-	open     int                // also those that are being taken; guarded by mu
-	taken    map[taken]struct{} // guarded by mu
-	draining bool               // guarded by mu
-	cutting  bool               // guarded by mu
-	gone     chan struct{}      // closed when draining and none is open
+	open     int           // also those that are being taken; guarded by mu
+	taken    []taken       // in no order; guarded by mu
+	draining bool          // guarded by mu
+	cutting  bool          // guarded by mu
+	gone     chan struct{} // closed when draining and none is open
 }
 
 // taken is a connection. Its methods do not block.
 type taken interface {
 	goAway() // if nothing is being answered on it
 	cut()
+	place() *place
 }
+
+// A place is what each has for the connections: where it stands in taken, from
+// 1 on; 0 if it does not. It is guarded by their mu.
+type place int32
 
 // enter counts one more, unless the server is stopping. Either leave or add
 // follows.
@@ -79,10 +84,8 @@ func (c *connections) left() {
 func (c *connections) add(t taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.taken == nil {
-		c.taken = make(map[taken]struct{})
-	}
-	c.taken[t] = struct{}{}
+	c.taken = append(c.taken, t)
+	*t.place() = place(len(c.taken))
 	if c.cutting {
 		t.cut()
 	}
@@ -92,7 +95,13 @@ func (c *connections) add(t taken) {
 func (c *connections) remove(t taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.taken, t)
+	if p := t.place(); *p != 0 {
+		last := len(c.taken) - 1
+		c.taken[*p-1] = c.taken[last]
+		*c.taken[last].place() = *p
+		c.taken[last] = nil
+		c.taken, *p = c.taken[:last], 0
+	}
 	c.left()
 }
 
@@ -114,7 +123,7 @@ func (c *connections) drain() <-chan struct{} {
 		if c.open == 0 {
 			close(c.gone)
 		}
-		for t := range c.taken {
+		for _, t := range c.taken {
 			t.goAway()
 		}
 	}
@@ -126,7 +135,7 @@ func (c *connections) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cutting = true
-	for t := range c.taken {
+	for _, t := range c.taken {
 		t.cut()
 	}
 }

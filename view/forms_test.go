@@ -213,6 +213,48 @@ func TestHandoff(t *testing.T) {
 	}
 }
 
+// A seated connection notes what it is told.
+type seated struct {
+	at         place
+	away, cuts int
+}
+
+func (s *seated) goAway()       { s.away++ }
+func (s *seated) cut()          { s.cuts++ }
+func (s *seated) place() *place { return &s.at }
+
+// Whoever is there is told to go, whoever has gone before, or was never there.
+func TestConnectionsComeAndGo(t *testing.T) {
+	var c connections
+	there := make([]seated, 10)
+	for i := range there {
+		c.enter()
+		if i != 5 { // its client was faster
+			c.add(&there[i])
+		}
+	}
+	gone := []int{0, 9, 5, 3, 1, 4}
+	for _, i := range gone {
+		c.remove(&there[i])
+	}
+	c.enter()
+	c.add(&there[3]) // once more
+	c.drain()
+	c.cut()
+	for i := range there {
+		want := 1
+		if slices.Contains(gone, i) && i != 3 {
+			want = 0
+		}
+		if there[i].away != want || there[i].cuts != want {
+			t.Errorf("connection %d was told %d times to go, cut %d times", i, there[i].away, there[i].cuts)
+		}
+	}
+	if c.count() != 5 {
+		t.Errorf("%d are open", c.count())
+	}
+}
+
 // Connections that were counted are waited for, later ones refused.
 func TestConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

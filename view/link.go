@@ -21,6 +21,7 @@ type link struct {
 	sub     *topic.Subscriber // nil before it subscribes and after it has left
 	visit   *presence.Visit   // until the answer is complete or the connection has ended
 	sent    atomic.Int64
+	at      place
 
 	reusable bool // for another request
 	resting  bool // the answer is complete
@@ -87,6 +88,8 @@ func (l *link) goAway() {
 		}
 	})
 }
+
+func (l *link) place() *place { return &l.at }
 
 // cut ends the connection at once.
 func (l *link) cut() { l.conn.Abort() }

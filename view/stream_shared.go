@@ -21,6 +21,7 @@ type sharedStream struct {
 	sub     *topic.Subscriber
 	visit   *presence.Visit // until the stream is over
 	sent    atomic.Int64
+	at      place
 	retries bool // it says after which time to come back
 }
 
@@ -92,6 +93,8 @@ func (s *sharedStream) Closed(error) {
 // goAway is for connections that wait for a request: what is being answered, the
 // hub ends.
 func (s *sharedStream) goAway() {}
+
+func (s *sharedStream) place() *place { return &s.at }
 
 // cut ends the stream at once, on a goroutine of its own: Closed changes what
 // the caller has locked.

@@ -71,7 +71,8 @@ type webSocket struct {
 	conn    *websocket.EventConn
 	topic   string // what messages are published to; without duplex.v1
 	ops     *ops   // of duplex.v1; else nil
-	refused bool   // what the client has sent was a reason to close; the reader's
+	at      place
+	refused bool // what the client has sent was a reason to close; the reader's
 }
 
 // opening is the key of what one needs at its beginning only.
@@ -98,18 +99,20 @@ func (s *webSocket) open(c *websocket.EventConn, rd *reading, start topic.Start)
 	c.SetValue(s)
 	s.handler.connections.add(s)
 	c.SetReadIdle(s.handler.opts.Ping + s.handler.opts.Ping/2)
-	opts := topic.Options{Form: envelopes{c.FrameForm()}, Signals: true, Join: true}
+	opts := topic.Options{Signals: true, Join: true}
 	var selections []topic.Selection
 	if c.Subprotocol() == subprotocol {
 		opts.Named, s.ops = true, &ops{client: s}
 		selections = s.ops.begin(rd, start)
 	} else {
 		s.topic = rd.patterns[0].String()
-		opts.EndWithTopic = rd.oneTopic()
-		if !rd.envelope {
-			opts.Form, opts.EndAtGap = messages{c.FrameForm()}, true
-		}
+		opts.EndWithTopic, opts.EndAtGap = rd.oneTopic(), !rd.envelope
 		selections = append(selections, rd.selection(start))
+	}
+	if opts.EndAtGap {
+		opts.Form = messages{c.FrameForm()}
+	} else {
+		opts.Form = envelopes{c.FrameForm()}
 	}
 	greeted := s.greeted
 	s.sub = s.handler.hub.Subscribe(s, opts, selections...)
@@ -146,6 +149,8 @@ func (webSockets) Close(c *websocket.EventConn, _ error) {
 	s.sub.Close()
 	s.over(s)
 }
+
+func (s *webSocket) place() *place { return &s.at }
 
 // cut ends the connection at once.
 func (s *webSocket) cut() { s.conn.CloseNow() }
