@@ -89,7 +89,7 @@ export interface HistoryOptions {
 /** How the client is connected. Never changed: each change makes a new one. */
 export interface Status {
     /**
-     * `idle`: nothing is subscribed (any more: if the server has refused, `error` says why).
+     * `idle`: nothing is subscribed (any more, for some seconds; if the server has refused, `error` says why).
      * `connecting`, `connected`, `waiting` (to connect again), `closed`.
      */
     readonly state: "idle" | "connecting" | "connected" | "waiting" | "closed";

@@ -22,7 +22,12 @@ export async function rest(): Promise<void> {
 
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), done()), { once: true });
+    const wake = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", wake); // it may live for long
+      done();
+    };
+    const timer = setTimeout(wake, ms);
+    signal?.addEventListener("abort", wake);
   });
 }

@@ -24,6 +24,11 @@ const betweenChanges = 60_000;
 const lasting = 5000;
 /** How long names that nobody wants any more may still be subscribed. */
 const linger = 500;
+/**
+ * How long after that a connection is kept that carries nothing: who goes on to another topic finds it.
+ * Not in node, whose end would wait for it.
+ */
+const spare = "addEventListener" in globalThis ? 3000 : 0;
 const noSign = "nothing came through";
 /** Milliseconds that a publish may take. */
 const publishWithin = 30_000;
@@ -81,7 +86,7 @@ export class Direct implements Connection, Owner, Shared {
 
   /** Begins, with all readers that came at once. */
   #begin(): void {
-    if (this.#begun || !this.#readers.size || this.status.state === "closed") return;
+    if (this.#begun || !this.#readers.size) return;
     this.#begun = true;
     this.#refused = undefined;
     const places = new Set([...this.#readers].map((r) => r.cursor));
@@ -92,10 +97,7 @@ export class Direct implements Connection, Owner, Shared {
 
   left(reader: Reader): void {
     this.#readers.delete(reader);
-    if (this.#readers.size) return this.#update(linger);
-    this.#drop();
-    this.#begun = false;
-    if (this.status.state !== "closed") this.#be("idle", { error: this.#refused });
+    this.#update(linger);
   }
 
   brings(names: readonly string[]): string[] | undefined {
@@ -108,15 +110,19 @@ export class Direct implements Connection, Owner, Shared {
   }
 
   /** Has the stream bring what readers want. */
-  #update(ms: number): void {
+  #update(ms: number, change = () => this.#change()): void {
     clearTimeout(this.#updating);
-    this.#updating = setTimeout(() => this.#change(), ms);
+    this.#updating = setTimeout(change, ms);
   }
 
   #change(): void {
     const current = this.#current;
-    if (!current) return; // the next stream begins with all
     const wanted = this.#wanted();
+    if (!wanted.size) {
+      if (!current?.stream.change) return this.#rest();
+      this.#update(spare, () => this.#rest());
+    }
+    if (!current) return; // the next stream begins with all
     const { names, stream } = current;
     const add = [...wanted].filter((name) => !names.has(name));
     const remove = [...names.keys()].filter((name) => !wanted.has(name));
@@ -205,7 +211,6 @@ export class Direct implements Connection, Owner, Shared {
 
   /** With the transport that worked last, if it is known, or another one to begin with. */
   #connect(last?: Transport, first = last): void {
-    if (this.status.state === "closed") return;
     clearTimeout(this.#retry);
     this.#be("connecting", { error: this.status.error });
     this.#choose(this.#transports, first, !!last);
@@ -333,7 +338,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#abandon();
     if (a === this.#current) this.#current = undefined;
     for (const reader of this.#readers) reader.ask();
-    if (this.#readers.size) this.#wait(new DuplexError("end", "the topic has ended"));
+    this.#wait(new DuplexError("end", "the topic has ended"));
   }
 
   /** No transport works. */
@@ -345,10 +350,12 @@ export class Direct implements Connection, Owner, Shared {
     const readers = [...this.#readers];
     // A page is not told why a WebSocket was refused: others have to find out.
     const blind = this.#transports.every((t) => t.startsWith("web")) && error.code !== "unreachable";
-    if (blind || (refused?.problem && readers.length > 1)) return void this.#judge(readers).then(() => this.#readers.size && this.#wait(error));
-    if (!refused) return this.#wait(error);
-    this.#refused = error;
-    for (const reader of readers) reader.over(error);
+    if (blind || (refused?.problem && readers.length > 1)) return void this.#judge(readers).then(() => this.#wait(error));
+    if (refused) {
+      this.#refused = error;
+      for (const reader of readers) reader.over(error);
+    }
+    this.#wait(error);
   }
 
   /** Finds out whose names are refused: those alone are over. */
@@ -365,7 +372,7 @@ export class Direct implements Connection, Owner, Shared {
   }
 
   #wait(error: DuplexError, first?: Transport): void {
-    if (this.status.state === "closed") return;
+    if (!this.#readers.size) return this.#rest();
     this.#be("waiting", { error });
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(undefined, first), this.#backoff.next(error));
@@ -414,20 +421,22 @@ export class Direct implements Connection, Owner, Shared {
     }
   }
 
-
   // The end.
 
-  #drop(): void {
+  /** Nobody reads. */
+  #rest(): void {
     for (const timer of [this.#retry, this.#probe, this.#updating]) clearTimeout(timer);
     this.#abandon();
     this.#current?.close();
     this.#current = undefined;
+    this.#begun = false;
+    if (this.status.state !== "closed") this.#be("idle", { error: this.#refused });
   }
 
   close(): void {
     this.#be("closed");
     for (const reader of [...this.#readers]) reader.over();
-    this.#drop();
+    this.#rest();
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Options, Page } from "./api.ts";
 import { DuplexError, refusal } from "./errors.ts";
 import { parse } from "./event.ts";
+import type { Receiver, Stream } from "./transport.ts";
 
 /** Names that make a longer query go into a body: proxies take about 8 kB. */
 const longestQuery = 4000;
@@ -81,6 +82,13 @@ export async function parsePage(response: Response, signal?: AbortSignal): Promi
   } catch (error) {
     throw failure(error, signal);
   }
+}
+
+/** A stream of requests, of which what `run` throws is the end. */
+export function requests(to: Receiver, run: (signal: AbortSignal) => Promise<void>): Stream {
+  const abort = new AbortController();
+  run(abort.signal).catch((error) => to.lost(failure(error)));
+  return { close: () => abort.abort() };
 }
 
 /** What fetch, or reading a body, has thrown. */

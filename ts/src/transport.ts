@@ -5,7 +5,7 @@ import type { Http } from "./http.ts";
 /** Opens a stream of the events of names after a cursor, `earliest` or `now`. It tries once. */
 export type Open = (http: Http, names: readonly string[], after: string, to: Receiver) => Stream;
 
-/** Who gets what comes. Nothing follows `lost`, or the stream's `close`. */
+/** Who gets what comes, and hears nothing that follows `lost`, which closes the stream, or its `close`. */
 export interface Receiver {
   /** Something came; the next has to within 1.5 intervals of `$ping`. */
   heard(): void;

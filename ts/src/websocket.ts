@@ -31,8 +31,7 @@ export function websocket(
   const lost = (error: DuplexError) => {
     for (const answer of answers.values()) answer.failed(error);
     answers.clear();
-    if (!over) to.lost(error);
-    over = true;
+    to.lost(error);
   };
 
   const say = (op: object, publication?: Publication): Promise<string> =>
@@ -45,7 +44,7 @@ export function websocket(
   const ping = () => {
     const asked = now();
     say({ op: "ping" }).then(
-      () => over || to.answered(now() - asked),
+      () => to.answered(now() - asked),
       () => {}, // lost says so
     );
   };
@@ -67,14 +66,12 @@ export function websocket(
     if (over) return socket.close();
     socket.onopen = () => {
       if (socket!.protocol === "duplex.v1") ping();
-      else socket!.close(), lost(new DuplexError("no-duplex", "no duplex.v1"));
+      else lost(new DuplexError("no-duplex", "no duplex.v1"));
     };
     socket.onmessage = ({ data }) => {
-      if (over) return;
       try {
         message(data);
       } catch (error) {
-        socket!.close();
         lost(new DuplexError("no-duplex", String(error)));
       }
     };

@@ -432,7 +432,7 @@ test("a signal takes back what was not sent, and ends what is read", async (t) =
   abort.abort();
   await assert.rejects(published, { name: "AbortError" });
   await iterated;
-  assert.equal(client.status.state, "idle");
+  await until("it is idle", () => client.status.state === "idle");
 });
 
 test("a publish whose outcome stays unknown is not sent again after a minute", async (t) => {

@@ -70,16 +70,24 @@ export class World {
     return new Promise((done) => turn(done));
   }
 
-  /** The timer that is due next. */
-  tick() {
+  /** The timer that is due next, if it is by a time, which else has come. */
+  tick(by = Infinity) {
     let next;
     for (const [timer, { at }] of this.#timers) if (!next || at < this.#timers.get(next).at) next = timer;
-    if (!next) return false;
+    if (!next || this.#timers.get(next).at > by) {
+      if (by < Infinity) this.clock = by;
+      return false;
+    }
     const { call, at } = this.#timers.get(next);
     this.#timers.delete(next);
     this.clock = Math.max(this.clock, at);
     call();
     return true;
+  }
+
+  /** How many are to fire. */
+  get timers() {
+    return this.#timers.size;
   }
 
   // The log.
