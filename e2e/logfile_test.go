@@ -36,75 +36,131 @@ func logLines() []string {
 // A growing file of the machine reaches all clients at the same time and
 // identically (PROTOCOL.md §1.1: "A transport is an encoding").
 func TestGrowingLogFile(t *testing.T) {
-	curl := tool(t, "curl", "curl")
 	tailPath := tool(t, "tail", "coreutils")
 	s := serve(t)
+	r := newLogReaders(t, s)
+	r.addCommands(tool(t, "curl", "curl"))
+	r.addPages()
+	for i, isOpen := range r.opened {
+		until(t, fmt.Sprintf("reader %d", i), isOpen)
+	}
 	want := logLines()
-
-	// The readers. Those that know ids tell them.
-	readers := make(map[string]func() []record)
-	var opened []func() bool
-	sees := func(text *transcript, sign string) {
-		opened = append(opened, func() bool { return strings.Contains(text.String(), sign) })
+	published := growLog(t, s, tailPath, want)
+	for name, records := range r.records {
+		expected := published
+		if name == "Chromium, WebSocket" { // without an envelope there are no ids (§8.2)
+			expected = slices.Clone(published)
+			for i := range expected {
+				expected[i].id = ""
+			}
+		}
+		eventually(func() bool { return len(records()) >= len(want) }) // if not, the next line says what is missing
+		checkRecords(t, name, records(), expected)
+	}
+	r.live.screenshot("topic-page.png")
+	r.live.checkQuiet()
+	for _, page := range r.pages {
+		page.checkQuiet()
 	}
 
-	sse := start(t, command(curl, "-sSN", "-H", "Accept: text/event-stream", s.topic("log")))
-	sees(&sse.stdout, "$ping")
-	readers["curl, SSE"] = func() []record { return messagesOf(sse.stdout.String()) }
-
-	ndjson := start(t, command(curl, "-sSN", "-H", "Accept: application/x-ndjson", s.topic("log")))
-	sees(&ndjson.stdout, "$ping")
-	readers["curl, NDJSON"] = func() []record { return recordsOf(t, ndjson.stdout.lines()) }
-
-	poller := newCurlPoller(t, s, "log")
-	readers["curl, long-poll"] = poller.records
-
-	subs := make(map[string]*process)
-	for _, as := range []string{"websocket", "sse", "stream", "longpoll", "poll"} {
-		p := start(t, command(program, "sub", "log", "--as", as, "--json", "--server", s.url))
-		sees(&p.stderr, "subscribed")
-		readers["duplex sub --as "+as] = func() []record { return recordsOf(t, p.stdout.lines()) }
-		subs[as] = p
-	}
-
-	f := newFront(t, s.url)
-	eventSource := newTab(t, f.url+"/page")
-	eventSource.run(`heard = []; opened = false
-		source = new EventSource("/topics/log");
-		source.onopen = () => opened = true;
-		source.onmessage = (e) => heard.push([e.lastEventId, e.data])`)
-	raw := newTab(t, f.url+"/page")
-	raw.run(`heard = []; opened = false
-		socket = new WebSocket("/topics/log");
-		socket.onopen = () => opened = true;
-		socket.onmessage = (e) => heard.push(["", e.data])`)
-	subprotocol := newTab(t, f.url+"/page")
-	subprotocol.run(`heard = []; opened = false
-		socket = new WebSocket("/topics", "duplex.v1");
-		socket.onopen = () => socket.send(JSON.stringify({op: "subscribe", topic: "log", ref: 1}));
-		socket.onmessage = (e) => {
-			const m = JSON.parse(e.data);
-			if (m.op === "ok") opened = true;
-			else if (m.topic) heard.push([m.id, m.data]);
-		}`)
-	for name, page := range map[string]*tab{"EventSource": eventSource, "WebSocket": raw, "WebSocket, duplex.v1": subprotocol} {
-		opened = append(opened, func() bool { page.until("opened"); return true })
-		readers["Chromium, "+name] = func() []record {
-			return pairsOf(evaluate[[][2]string](page, "heard"))
+	// The end of the topic is the end of all of them (§7.5).
+	r.pages["EventSource"].run("source.close()") // it would try once more, in two seconds
+	s.end(t, "log")
+	for name, p := range r.processes {
+		if code := p.exitCode(t); code != 0 {
+			t.Errorf("%s: exit code %d at the end of the topic", name, code)
 		}
 	}
-	live := newTab(t, s.topic("log"))
-	opened = append(opened, func() bool { live.until(`document.getElementById("status").dataset.state === "open"`); return true })
-	readers["topic page"] = func() []record {
-		pairs := evaluate[[][2]string](live, `[...document.querySelectorAll("#events li:not(.signal)")].map((li) => [li.querySelector("code").textContent, li.querySelector("pre").textContent])`)
+	r.live.until(`document.getElementById("status").textContent === "the topic has ended"`)
+	r.poller.stop()
+	checkRecords(t, "curl, long-poll", r.poller.records(), published)
+}
+
+// logReaders read the topic "log" in all ways.
+type logReaders struct {
+	t       *testing.T
+	s       *server
+	opened  []func() bool // each is live
+	records map[string]func() []record
+
+	processes map[string]*process
+	pages     map[string]*tab
+	live      *tab // the topic's own page
+	poller    *curlPoller
+}
+
+func newLogReaders(t *testing.T, s *server) *logReaders {
+	return &logReaders{
+		t: t, s: s, records: make(map[string]func() []record), processes: make(map[string]*process), pages: make(map[string]*tab),
+	}
+}
+
+// addCommands adds those of the command line.
+func (r *logReaders) addCommands(curl string) {
+	sees := func(text *transcript, sign string) {
+		r.opened = append(r.opened, func() bool { return strings.Contains(text.String(), sign) })
+	}
+	sse := start(r.t, command(curl, "-sSN", "-H", "Accept: text/event-stream", r.s.topic("log")))
+	sees(&sse.stdout, "$ping")
+	r.processes["curl, SSE"] = sse
+	r.records["curl, SSE"] = func() []record { return messagesOf(sse.stdout.String()) }
+
+	ndjson := start(r.t, command(curl, "-sSN", "-H", "Accept: application/x-ndjson", r.s.topic("log")))
+	sees(&ndjson.stdout, "$ping")
+	r.processes["curl, NDJSON"] = ndjson
+	r.records["curl, NDJSON"] = func() []record { return recordsOf(r.t, ndjson.stdout.lines()) }
+
+	r.poller = newCurlPoller(r.t, r.s, "log")
+	r.records["curl, long-poll"] = r.poller.records
+
+	for _, as := range []string{"websocket", "sse", "stream", "longpoll", "poll"} {
+		p := start(r.t, command(program, "sub", "log", "--as", as, "--json", "--server", r.s.url))
+		sees(&p.stderr, "subscribed")
+		r.processes["duplex sub --as "+as] = p
+		r.records["duplex sub --as "+as] = func() []record { return recordsOf(r.t, p.stdout.lines()) }
+	}
+}
+
+// addPages adds those of a browser.
+func (r *logReaders) addPages() {
+	f := newFront(r.t, r.s.url)
+	for name, script := range map[string]string{
+		"EventSource": `heard = []; opened = false
+			source = new EventSource("/topics/log");
+			source.onopen = () => opened = true;
+			source.onmessage = (e) => heard.push([e.lastEventId, e.data])`,
+		"WebSocket": `heard = []; opened = false
+			socket = new WebSocket("/topics/log");
+			socket.onopen = () => opened = true;
+			socket.onmessage = (e) => heard.push(["", e.data])`,
+		"WebSocket, duplex.v1": `heard = []; opened = false
+			socket = new WebSocket("/topics", "duplex.v1");
+			socket.onopen = () => socket.send(JSON.stringify({op: "subscribe", topic: "log", ref: 1}));
+			socket.onmessage = (e) => {
+				const m = JSON.parse(e.data);
+				if (m.op === "ok") opened = true;
+				else if (m.topic) heard.push([m.id, m.data]);
+			}`,
+	} {
+		page := newTab(r.t, f.url+"/page")
+		page.run(script)
+		r.pages[name] = page
+		r.opened = append(r.opened, func() bool { page.until("opened"); return true })
+		r.records["Chromium, "+name] = func() []record { return pairsOf(evaluate[[][2]string](page, "heard")) }
+	}
+	r.live = newTab(r.t, r.s.topic("log"))
+	r.opened = append(r.opened, func() bool { r.live.until(`document.getElementById("status").dataset.state === "open"`); return true })
+	r.records["topic page"] = func() []record {
+		pairs := evaluate[[][2]string](r.live, `[...document.querySelectorAll("#events li:not(.signal)")].map((li) => [li.querySelector("code").textContent, li.querySelector("pre").textContent])`)
 		slices.Reverse(pairs) // the newest is on top
 		return pairsOf(pairs)
 	}
-	for i, isOpen := range opened {
-		until(t, fmt.Sprintf("reader %d", i), isOpen)
-	}
+}
 
-	// The file grows, and tail pipes it through duplex pub.
+// growLog has a file grow by lines, which tail pipes through duplex pub, and
+// returns what is in the topic then.
+func growLog(t *testing.T, s *server, tailPath string, lines []string) []record {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "machine.log")
 	file, err := os.Create(path)
 	if err != nil {
@@ -121,70 +177,34 @@ func TestGrowingLogFile(t *testing.T) {
 	following, publishing := start(t, follow), start(t, pub)
 	input.Close() // theirs now
 	piped.Close()
-	var growing sync.WaitGroup
-	// Ends with the last line. Joined below.
-	growing.Go(func() {
-		pace := time.NewTicker(5 * time.Millisecond)
-		defer pace.Stop()
-		for _, line := range want {
-			<-pace.C
-			if _, err := file.WriteString(line + "\n"); err != nil {
-				t.Error(err)
-				return
-			}
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	for _, line := range lines {
+		<-pace.C
+		if _, err := file.WriteString(line + "\n"); err != nil {
+			t.Fatal(err)
 		}
-	})
-	growing.Wait()
+	}
 
-	ids := make([]string, len(want))
+	published := make([]record, len(lines))
+	for i, line := range lines {
+		published[i].data = line
+	}
 	until(t, "all lines in the log", func() bool {
 		p := s.page(t, "log", "?after=earliest&limit=1000")
-		for i, e := range p.Events[:min(len(p.Events), len(want))] {
-			ids[i] = e.ID
+		for i, e := range p.Events[:min(len(p.Events), len(lines))] {
+			published[i].id = e.ID
 		}
-		return len(p.Events) >= len(want)
+		return len(p.Events) >= len(lines)
 	})
 	following.signal(t, syscall.SIGTERM)
 	if code := publishing.exitCode(t); code != 0 {
 		t.Errorf("duplex pub: exit code %d", code)
 	}
-	if summary := publishing.stderr.String(); !strings.HasPrefix(summary, fmt.Sprintf("%d events in ", len(want))) {
+	if summary := publishing.stderr.String(); !strings.HasPrefix(summary, fmt.Sprintf("%d events in ", len(lines))) {
 		t.Errorf("duplex pub tells %q", summary)
 	}
-
-	published := make([]record, len(want))
-	for i, line := range want {
-		published[i] = record{ids[i], line}
-	}
-	for name, records := range readers {
-		expected := published
-		if name == "Chromium, WebSocket" { // without an envelope there are no ids (§8.2)
-			expected = slices.Clone(published)
-			for i := range expected {
-				expected[i].id = ""
-			}
-		}
-		eventually(func() bool { return len(records()) >= len(want) }) // if not, the next line says what is missing
-		checkRecords(t, name, records(), expected)
-	}
-	live.screenshot("topic-page.png")
-	live.checkQuiet()
-	eventSource.checkQuiet()
-	raw.checkQuiet()
-	subprotocol.checkQuiet()
-
-	// The end of the topic is the end of all of them (§7.5).
-	eventSource.run("source.close()") // it would try once more, in two seconds
-	s.end(t, "log")
-	for name, p := range map[string]*process{"curl, SSE": sse, "curl, NDJSON": ndjson, "sub websocket": subs["websocket"], "sub sse": subs["sse"],
-		"sub stream": subs["stream"], "sub longpoll": subs["longpoll"], "sub poll": subs["poll"]} {
-		if code := p.exitCode(t); code != 0 {
-			t.Errorf("%s: exit code %d at the end of the topic", name, code)
-		}
-	}
-	live.until(`document.getElementById("status").textContent === "the topic has ended"`)
-	poller.stop()
-	checkRecords(t, "curl, long-poll", poller.records(), published)
+	return published
 }
 
 func pairsOf(pairs [][2]string) []record {
