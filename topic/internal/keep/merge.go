@@ -21,18 +21,23 @@ type Topic interface {
 type head[T Topic] struct {
 	topic T
 	index int
-	seq   uint64
+	left  int    // entries, with this one
+	key   uint64 // the lower, the sooner; not 0
 }
 
 // Add begins with the entry of the topic at index, if there is one.
 func (m *Merge[T]) Add(t T, index int) {
-	if index < 0 || index >= t.Len() {
+	left := t.Len() - index
+	if index < 0 || left <= 0 {
 		return
 	}
-	m.heads = append(m.heads, head[T]{t, index, t.Seq(index)})
+	if m.Back {
+		left = index + 1
+	}
+	m.heads = append(m.heads, head[T]{t, index, left, m.key(t, index)})
 	for i := len(m.heads) - 1; i > 0; {
 		parent := (i - 1) / 2
-		if !m.less(i, parent) {
+		if m.heads[i].key >= m.heads[parent].key {
 			break
 		}
 		m.heads[i], m.heads[parent] = m.heads[parent], m.heads[i]
@@ -47,21 +52,22 @@ func (m *Merge[T]) All() iter.Seq2[T, int] {
 		for len(m.heads) > 1 {
 			h := m.heads[0]
 			m.advance()
-			if h.seq == m.last {
+			if h.key == m.last {
 				continue
 			}
-			if m.last = h.seq; !yield(h.topic, h.index) {
+			if m.last = h.key; !yield(h.topic, h.index) {
 				return
 			}
 		}
 		if len(m.heads) == 0 {
 			return
 		}
-		if m.heads[0].seq == m.last {
+		if m.heads[0].key == m.last {
 			m.advance()
 		}
 		for _, h := range m.heads { // what is left of one topic, if anything
-			for step := m.step(); h.index >= 0 && h.index < h.topic.Len() && yield(h.topic, h.index); h.index += step {
+			for step := m.step(); h.left > 0 && yield(h.topic, h.index); h.left-- {
+				h.index += step
 			}
 		}
 	}
@@ -74,36 +80,38 @@ func (m *Merge[T]) step() int {
 	return 1
 }
 
-func (m *Merge[T]) less(i, j int) bool {
-	a, b := m.heads[i].seq, m.heads[j].seq
+func (m *Merge[T]) key(t T, index int) uint64 {
 	if m.Back {
-		return a > b
+		return ^t.Seq(index)
 	}
-	return a < b
+	return t.Seq(index)
 }
 
 // advance moves the first head on, and down to its place.
 func (m *Merge[T]) advance() {
-	h := &m.heads[0]
+	h := m.heads[0]
 	h.index += m.step()
-	if h.index >= 0 && h.index < h.topic.Len() {
-		h.seq = h.topic.Seq(h.index)
+	if h.left--; h.left > 0 {
+		h.key = m.key(h.topic, h.index)
 	} else {
 		last := len(m.heads) - 1
-		*h = m.heads[last]
+		h = m.heads[last]
 		m.heads = m.heads[:last]
 	}
-	for i := 0; ; {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(m.heads); child++ {
-			if m.less(child, least) {
-				least = child
-			}
-		}
-		if least == i {
-			return
-		}
-		m.heads[i], m.heads[least] = m.heads[least], m.heads[i]
-		i = least
+	heads := m.heads
+	if len(heads) == 0 {
+		return
 	}
+	i := 0
+	for child := 1; child < len(heads); child = 2*i + 1 {
+		if right := child + 1; right < len(heads) && heads[right].key < heads[child].key {
+			child = right
+		}
+		if h.key <= heads[child].key {
+			break
+		}
+		heads[i] = heads[child]
+		i = child
+	}
+	heads[i] = h
 }
