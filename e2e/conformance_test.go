@@ -184,22 +184,22 @@ func (p *tab) makeUpPage() {
 // The check finds out what each network does.
 func TestCheckInChromium(t *testing.T) {
 	s := serve(t)
-	_, script := do(t, "GET", s.url+"/client.js", "")
+	_, script := do(t, "GET", s.url+"/check.js", "")
 	for _, test := range []struct {
 		hostile.Network
 		want, advice string
 	}{
-		{hostile.Network{Name: "direct"}, "ok ok ok ok ok", "Clients will use WebSockets."},
-		{hostile.Network{Name: "upgrade refused", Upgrade: hostile.Refused}, "upgrade-refused ok ok ok ok", "Clients will use sse, because WebSockets do not get through"},
-		{hostile.Network{Name: "upgrade never answered", Upgrade: hostile.Unheard}, "unanswered ok ok ok ok", "no answer in time"},
-		{hostile.Network{Name: "black hole", Upgrade: hostile.Swallowed}, "silent ok ok ok ok", "a black hole"},
-		{hostile.Network{Name: "upgrade stripped", Upgrade: hostile.Stripped}, "upgrade-refused ok ok ok ok", "drops Upgrade"},
-		{hostile.Network{Name: "held", Body: hostile.Held}, "ok held held ok ok", "proxy_buffering off"},
-		{hostile.Network{Name: "gzip", Body: hostile.Gzipped}, "ok held held ok ok", "gzip off"},
-		{hostile.Network{Name: "silence", Silent: true}, "unanswered unanswered unanswered unanswered unanswered", "Nothing gets through: there was no answer"},
-		{hostile.Network{Name: "401", Token: "secret"}, "upgrade-refused unauthorized unauthorized unauthorized unauthorized", "a token is needed"},
-		{hostile.Network{Name: "busy", Answer: 503}, "upgrade-refused busy busy busy busy", "503"},
-		{hostile.Network{Name: "not Duplex", Answer: 200}, "upgrade-refused not-duplex not-duplex not-duplex not-duplex", "no answer of a Duplex server"},
+		{hostile.Network{Name: "direct"}, "ok not-offered ok ok ok ok", "Clients will use WebSockets."},
+		{hostile.Network{Name: "upgrade refused", Upgrade: hostile.Refused}, "upgrade-refused not-offered ok ok ok ok", "Clients will use sse, because WebSockets do not get through"},
+		{hostile.Network{Name: "upgrade never answered", Upgrade: hostile.Unheard}, "unanswered not-offered ok ok ok ok", "no answer in time"},
+		{hostile.Network{Name: "black hole", Upgrade: hostile.Swallowed}, "silent not-offered ok ok ok ok", "a black hole"},
+		{hostile.Network{Name: "upgrade stripped", Upgrade: hostile.Stripped}, "upgrade-refused not-offered ok ok ok ok", "drops Upgrade"},
+		{hostile.Network{Name: "held", Body: hostile.Held}, "ok not-offered held held ok ok", "proxy_buffering off"},
+		{hostile.Network{Name: "gzip", Body: hostile.Gzipped}, "ok not-offered held held ok ok", "gzip off"},
+		{hostile.Network{Name: "silence", Silent: true}, "unanswered not-offered unanswered unanswered unanswered unanswered", "Nothing gets through: there was no answer"},
+		{hostile.Network{Name: "401", Token: "secret"}, "upgrade-refused not-offered unauthorized unauthorized unauthorized unauthorized", "a token is needed"},
+		{hostile.Network{Name: "busy", Answer: 503}, "upgrade-refused not-offered busy busy busy busy", "503"},
+		{hostile.Network{Name: "not Duplex", Answer: 200}, "upgrade-refused not-offered not-duplex not-duplex not-duplex not-duplex", "no answer of a Duplex server"},
 	} {
 		t.Run(test.Name, func(t *testing.T) {
 			t.Parallel()
@@ -211,9 +211,9 @@ func TestCheckInChromium(t *testing.T) {
 			p := newTab(t, "about:blank")
 			p.makeUpPage()
 			perform(p, "open", chromedp.Navigate("http://"+proxy.Addr+madeUpPage))
-			p.run(`import(URL.createObjectURL(new Blob([` + quote(script) + `], { type: "text/javascript" }))).then((module) => window.Duplex = module.Duplex)`)
+			p.run(`import(URL.createObjectURL(new Blob([` + quote(script) + `], { type: "text/javascript" }))).then((module) => window.find = module.check)`)
 			for _, timeout := range checkTimeouts {
-				p.run(fmt.Sprintf(`Duplex.check("/", { timeout: %d }).then((found) => window.found = found)`, timeout.Milliseconds()))
+				p.run(fmt.Sprintf(`find("/", { timeout: %d }).then((found) => window.found = found)`, timeout.Milliseconds()))
 				causes := evaluate[string](p, `found.results.map((r) => r.cause ?? "ok").join(" ")`)
 				if causes == test.want {
 					break
@@ -222,7 +222,7 @@ func TestCheckInChromium(t *testing.T) {
 					t.Errorf("found %s, want %s", causes, test.want)
 				}
 			}
-			check(p, `found.results.map((r) => r.transport).join(" ")`, "websocket sse stream longpoll poll")
+			check(p, `found.results.map((r) => r.transport).join(" ")`, "websocket webtransport sse stream longpoll poll")
 			if advice := evaluate[string](p, `found.advice`); !strings.Contains(advice, test.advice) {
 				t.Errorf("advice %q, want it to say %q", advice, test.advice)
 			}

@@ -7,6 +7,10 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/duplexhq/duplex/client/conformance/hostile"
 )
 
 // The client in a page subscribes and publishes over a session of WebTransport, and
@@ -70,5 +74,42 @@ func TestClientWithoutWebTransport(t *testing.T) {
 		check(p, `client.status.transport`, "sse")
 		check(p, `client.status.failed.webtransport.includes(`+quote(test.why)+`)`, true)
 		p.run(`client.close()`)
+	}
+}
+
+// The check of the start page tells what becomes of UDP.
+func TestCheckOverUDP(t *testing.T) {
+	s, without := serveSecure(t, "--http3"), serveSecure(t)
+	address := func(s *secureServer) string { return strings.TrimPrefix(s.secure, "https://") }
+	ctx, cancel := launch(t,
+		chromedp.Flag("disable-quic", false),
+		chromedp.Flag("ignore-certificate-errors-spki-list", keyHash(t, address(s), s.authority)+","+keyHash(t, address(without), without.authority)),
+		chromedp.Flag("webtransport-developer-mode", true), // takes authorities that are not public
+	)
+	t.Cleanup(cancel)
+	for _, test := range []struct {
+		name    string
+		server  *secureServer
+		network hostile.Datagrams
+		row     string
+		advice  string
+	}{
+		{"passes", s, hostile.Datagrams{}, "webtransport works HTTP/3 ", "Clients will use WebSockets. WebTransport works, too."},
+		{"blocked", s, hostile.Datagrams{Blocked: true}, "webtransport no  nobody answers by UDP: ", "Clients will use WebSockets. UDP does not get through"},
+		{"refused", s, hostile.Datagrams{Refused: true}, "webtransport no  no session opens: nobody listens at the UDP port", "Clients will use WebSockets."},
+		{"without HTTP/3", without, hostile.Datagrams{}, "webtransport –  the server does not announce HTTP/3", "Clients will use WebSockets."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			proxy, err := hostile.ListenUDP(&hostile.Network{Datagrams: test.network}, address(test.server))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(proxy.Close)
+			p := openTab(t, ctx, "https://"+proxy.Addr, chromedp.WithNewBrowserContext())
+			p.advised(test.advice, test.row)
+			perform(p, "look", chromedp.ScrollIntoView(chromedp.CSS("#check")))
+			p.screenshot("home-check-udp-" + strings.ReplaceAll(test.name, "/", "") + ".png")
+		})
 	}
 }

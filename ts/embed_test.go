@@ -89,7 +89,7 @@ func TestBundleIsSmall(t *testing.T) {
 		limit  int
 	}{
 		{"all of it", esbuild(t, command), 14 << 10},
-		{"the core: without outbox, tabs, presence and check", esbuild(t, core), 8 << 10},
+		{"the core: without outbox, tabs and presence", esbuild(t, core), 8 << 10},
 	} {
 		var zipped bytes.Buffer
 		w, err := gzip.NewWriterLevel(&zipped, gzip.BestCompression)

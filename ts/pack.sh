@@ -49,6 +49,7 @@ try {
   if (error instanceof DuplexError && error.code === "topic-ended") console.log(error.status);
 }
 new Duplex("/", { transports: ["webtransport", "websocket"] });
+console.log((await Duplex.check("/")).results.map(({ transport, works, cause }) => `${transport} ${works} ${cause}`));
 new Session("https://example.com/topics", []).close();
 // @ts-expect-error: a topic is text
 duplex.subscribe(42);

@@ -212,7 +212,7 @@ export interface Checked {
     cause?: Cause;
     why?: string;
 }
-export type Cause = "not-offered" | "unreached" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut" | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
+export type Cause = "not-offered" | "unreached" | "udp-blocked" | "upgrade-refused" | "unanswered" | "silent" | "held" | "cut" | "unauthorized" | "origin-refused" | "host-refused" | "busy" | "not-duplex" | "other";
 export interface CheckOptions {
     token?: string;
     /** Milliseconds after which a transport is given up. Default 5000. */
@@ -228,8 +228,6 @@ export interface CheckReport {
     /** What to make of it. */
     advice: string;
 }
-/** Tries every transport between here and a server, one after the other. It publishes nothing. */
-export declare function check(url: string | URL, options?: CheckOptions): Promise<CheckReport>;
 /**
  * Keeps publications in IndexedDB, so that they outlive the page: a reload, a crash, the browser's
  * end. Each client keeps its own; what one has left behind, the next that loads takes over, in the

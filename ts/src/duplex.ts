@@ -1,5 +1,5 @@
 import type { Member, Options } from "./api.ts";
-import { check, type CheckOptions, type CheckReport } from "./check.ts";
+import type { CheckOptions, CheckReport } from "./checked.ts";
 import { Client } from "./client.ts";
 import { indexedDBStore } from "./idb.ts";
 import { presence } from "./presence.ts";
@@ -36,7 +36,7 @@ export class Duplex extends Client {
   }
 
   /** Tries every transport between here and a server, and tells which get through, and why others do not. */
-  static check(url: string | URL, options?: CheckOptions): Promise<CheckReport> {
-    return check(url, options);
+  static async check(url: string | URL, options?: CheckOptions): Promise<CheckReport> {
+    return (await import("./check.js")).check(url, options);
   }
 }

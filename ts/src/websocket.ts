@@ -9,7 +9,7 @@ import type { Open, Receiver, Stream } from "./transport.ts";
 const faults = [1002, 1003, 1007, 1009];
 
 /** What of a WebSocket this uses. */
-type Socket = Pick<WebSocket, "readyState" | "protocol" | "send" | "close" | "onopen" | "onmessage" | "onerror" | "onclose">;
+export type Socket = Pick<WebSocket, "readyState" | "protocol" | "send" | "close" | "onopen" | "onmessage" | "onerror" | "onclose">;
 
 /** A session of WebTransport, by a module of its own that few load (PROTOCOL.md §16). */
 export const webtransport: Open = (http, names, after, to) =>

@@ -1,7 +1,7 @@
 import { Duplex } from "/client.js";
 import { element } from "./element.js";
 
-const transports = ["websocket", "sse", "stream", "longpoll", "poll"];
+const transports = ["websocket", "webtransport", "sse", "stream", "longpoll", "poll"];
 
 // checks shows what the network lets through, once and when it is asked to.
 export function checks(section) {
@@ -27,12 +27,12 @@ export function checks(section) {
   run();
 }
 
-function row({ transport, works, version, firstSignal, overhead, why }) {
+function row({ transport, works, version, firstSignal, overhead, cause, why }) {
   const number = (value, digits, unit) => (value === undefined ? "" : `${value.toLocaleString([], { maximumFractionDigits: digits })} ${unit}`);
-  const state = works === undefined ? "" : works ? "works" : "no";
+  const [state, verdict] = works ? ["works", "good"] : cause === "not-offered" ? ["–", "none"] : cause ? ["no", "bad"] : ["", ""];
   return element("tr", {},
     element("th", { scope: "row" }, transport),
-    element("td", {}, element("span", { class: `verdict ${works === undefined ? "" : works ? "good" : "bad"}` }, state)),
+    element("td", {}, element("span", { class: `verdict ${verdict}` }, state)),
     element("td", { class: "wide" }, version ?? ""),
     element("td", { class: "number" }, number(firstSignal, firstSignal < 10 ? 1 : 0, "ms")),
     element("td", { class: "number wide" }, number(overhead, 0, "B")),
