@@ -92,7 +92,7 @@ func TestReopen(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := new(heard)
-		defer hub.Subscribe(h, topic.Options{Form: h}, topic.Selection{Name: "a", Patterns: []topic.Pattern{pattern}, Start: hub.Now()}).Close()
+		defer hub.Subscribe(h, topic.SubscribeOptions{Form: h}, topic.Selection{Name: "a", Patterns: []topic.Pattern{pattern}, Start: hub.Now()}).Close()
 		add("1")
 		synctest.Wait()
 		cursor := topic.Cursor{ID: stream.End()}

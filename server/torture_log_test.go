@@ -170,7 +170,7 @@ func (x *torture) newWitness() *witness {
 	if err != nil {
 		x.Fatal(err)
 	}
-	x.server.Hub().Subscribe(w, topic.Options{Form: w}, topic.Selection{Patterns: []topic.Pattern{every}, Start: x.server.Hub().Now()})
+	x.server.Hub().Subscribe(w, topic.SubscribeOptions{Form: w}, topic.Selection{Patterns: []topic.Pattern{every}, Start: x.server.Hub().Now()})
 	return w
 }
 

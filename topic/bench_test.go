@@ -69,10 +69,10 @@ func BenchmarkFanOut(b *testing.B) {
 				if i%2 == 0 {
 					name = fmt.Sprintf("pattern/%d/*", i)
 				}
-				subs = append(subs, hub.Subscribe(&counter{}, topic.Options{Form: jsonLines{}}, pattern(name)))
+				subs = append(subs, hub.Subscribe(&counter{}, topic.SubscribeOptions{Form: jsonLines{}}, pattern(name)))
 			}
 			for i := range sinks {
-				subs = append(subs, hub.Subscribe(&sinks[i], topic.Options{Form: jsonLines{}}, pattern("a/b")))
+				subs = append(subs, hub.Subscribe(&sinks[i], topic.SubscribeOptions{Form: jsonLines{}}, pattern("a/b")))
 			}
 			n := int64(0)
 			b.ReportAllocs()
@@ -107,7 +107,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 		sinks := make([]counter, subscribers)
 		var subs []*topic.Subscriber
 		for i := range sinks {
-			subs = append(subs, hub.Subscribe(&sinks[i], topic.Options{Form: jsonLines{}}, sel))
+			subs = append(subs, hub.Subscribe(&sinks[i], topic.SubscribeOptions{Form: jsonLines{}}, sel))
 		}
 		defer func() {
 			for _, s := range subs {

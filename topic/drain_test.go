@@ -28,7 +28,7 @@ func TestDrain(t *testing.T) {
 		publish(t, hub, "a", "1")
 		synctest.Wait()
 		log.reads = make(gate)
-		defer hub.Subscribe(&reads, topic.Options{Form: script{}}, selection(t, earliest(t, hub, "a"), "a")).Close()
+		defer hub.Subscribe(&reads, topic.SubscribeOptions{Form: script{}}, selection(t, earliest(t, hub, "a"), "a")).Close()
 		synctest.Wait()
 
 		hub.Drain()

@@ -56,7 +56,7 @@ func TestEphemeralWithoutForm(t *testing.T) {
 			}
 			return true
 		})
-		defer hub.Subscribe(sink, topic.Options{}, selection(t, hub.Now(), "game/*", "a")).Close()
+		defer hub.Subscribe(sink, topic.SubscribeOptions{}, selection(t, hub.Now(), "game/*", "a")).Close()
 		synctest.Wait()
 		publish(t, hub, "game/1", "1")
 		publish(t, hub, "b", "no")
@@ -218,7 +218,7 @@ func TestEphemeralWithoutFormFromTheTail(t *testing.T) {
 			}
 			return true
 		})
-		defer hub.Subscribe(sink, topic.Options{}, selection(t, now, "game/*")).Close()
+		defer hub.Subscribe(sink, topic.SubscribeOptions{}, selection(t, now, "game/*")).Close()
 		synctest.Wait()
 		if !slices.Equal(told, []string{"1"}) {
 			t.Errorf("told %q", told)

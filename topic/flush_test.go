@@ -42,13 +42,13 @@ func TestLater(t *testing.T) {
 		shared := new(line)
 		lines := []*line{shared}
 		for range 20 {
-			s := hub.Subscribe(shared, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+			s := hub.Subscribe(shared, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 			defer s.Close()
 		}
 		for range 1000 {
 			l := new(line)
 			lines = append(lines, l)
-			s := hub.Subscribe(l, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+			s := hub.Subscribe(l, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 			defer s.Close()
 		}
 		synctest.Wait()

@@ -220,7 +220,7 @@ func (h *Hub) After(ctx context.Context, text string) (Start, error) {
 }
 
 // Subscribe makes a subscriber with the given selections.
-func (h *Hub) Subscribe(sink Sink, opts Options, selections ...Selection) *Subscriber {
+func (h *Hub) Subscribe(sink Sink, opts SubscribeOptions, selections ...Selection) *Subscriber {
 	opts.Signals = opts.Signals && opts.Form != nil
 	shard := h.shards[h.turnOf.Add(1)%uint64(len(h.shards))]
 	sub := newSubscriber(Subscriber{shard: shard, sink: sink, opts: opts, state: sending, aside: &calm}, selections)

@@ -146,7 +146,7 @@ func want(t *testing.T, r *recorder, lines ...string) {
 	}
 }
 
-var signals = topic.Options{Form: script{}, Signals: true}
+var signals = topic.SubscribeOptions{Form: script{}, Signals: true}
 
 // "The first thing sent is a signal": $ping, then every interval, exactly.
 func TestPingFirstAndAtExactTimes(t *testing.T) {
@@ -267,9 +267,9 @@ func TestStalledSubscriberLagsAndIsToldOfTheGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := openHub(t, &memlog.Options{RetainEvents: 3}, &topic.HubOptions{Ping: -1})
 		stalled, other := &recorder{held: true}, &recorder{}
-		a := hub.Subscribe(stalled, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+		a := hub.Subscribe(stalled, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 		defer a.Close()
-		b := hub.Subscribe(other, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+		b := hub.Subscribe(other, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 		defer b.Close()
 		publish(t, hub, "a", "1")
 		want(t, stalled, "a=1")
@@ -296,7 +296,7 @@ func TestEndAtGap(t *testing.T) {
 		hub := openHub(t, nil, nil)
 		id := publish(t, hub, "a", "1")
 		r := &recorder{}
-		sub := hub.Subscribe(r, topic.Options{Form: script{}, Signals: true, EndAtGap: true}, selection(t, after(t, hub, "junk"), "a"))
+		sub := hub.Subscribe(r, topic.SubscribeOptions{Form: script{}, Signals: true, EndAtGap: true}, selection(t, after(t, hub, "junk"), "a"))
 		defer sub.Close()
 		synctest.Wait()
 		gap, ok := errors.AsType[*topic.GapError](r.end)
@@ -407,7 +407,7 @@ func TestOverrun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := openHub(t, nil, &topic.HubOptions{Ping: -1})
 		r := &recorder{}
-		sub := hub.Subscribe(r, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+		sub := hub.Subscribe(r, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 		defer sub.Close()
 		drafts := make([]topic.Draft, 10_000)
 		for i := range drafts {
@@ -434,7 +434,7 @@ func TestWaiter(t *testing.T) {
 		r.onSend = func() bool { told++; return false }
 		start := hub.Now()
 		publish(t, hub, "b", "1")
-		sub := hub.Subscribe(r, topic.Options{}, selection(t, start, "a"))
+		sub := hub.Subscribe(r, topic.SubscribeOptions{}, selection(t, start, "a"))
 		defer sub.Close()
 		synctest.Wait()
 		if told != 0 {
@@ -454,7 +454,7 @@ func TestUnsubscribeWaitsForTheSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := openHub(t, nil, &topic.HubOptions{Ping: -1})
 		r := &recorder{held: true}
-		sub := hub.Subscribe(r, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+		sub := hub.Subscribe(r, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 		defer sub.Close()
 		publish(t, hub, "a", "1")
 		want(t, r, "a=1")

@@ -75,7 +75,7 @@ func (l *list) add(e ruled) {
 }
 
 // batch is what a subscriber gets with the list, which ends it if there is an end.
-func (l *list) batch(opts *Options, end error) Batch {
+func (l *list) batch(opts *SubscribeOptions, end error) Batch {
 	switch {
 	case l.err != nil:
 		return Batch{End: l.err}

@@ -15,7 +15,7 @@ import (
 func TestJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := openHub(t, nil, &topic.HubOptions{Shards: 1, Ping: -1})
-		join := topic.Options{Form: script{}, Join: true}
+		join := topic.SubscribeOptions{Form: script{}, Join: true}
 		var sinks [3]keeper
 		for i := range sinks {
 			opts := join

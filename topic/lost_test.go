@@ -21,7 +21,7 @@ func TestLostStart(t *testing.T) {
 			start.Lost = true
 			return start
 		}
-		open := func(opts topic.Options, selections ...topic.Selection) *recorder {
+		open := func(opts topic.SubscribeOptions, selections ...topic.Selection) *recorder {
 			r := new(recorder)
 			opts.Form = script{}
 			sub := hub.Subscribe(r, opts, selections...)
@@ -29,7 +29,7 @@ func TestLostStart(t *testing.T) {
 			synctest.Wait()
 			return r
 		}
-		signals := topic.Options{Signals: true}
+		signals := topic.SubscribeOptions{Signals: true}
 		after, now := after(t, hub, one.String()), hub.Now()
 		r := open(signals, selection(t, lost(after), "b"))
 		want(t, r, fmt.Sprintf(`$gap@1{"after":%q,"oldest":%q}`, one, now.Cursor), "b=2")
@@ -37,7 +37,7 @@ func TestLostStart(t *testing.T) {
 		want(t, other, fmt.Sprintf(`$gap@1{"after":%q}`, one), "b=2")
 		atEnd := open(signals, selection(t, lost(now), "b"))
 		want(t, atEnd, fmt.Sprintf(`$gap@2{"after":%q}`, now.Cursor))
-		ended := open(topic.Options{EndAtGap: true}, selection(t, lost(after), "b"))
+		ended := open(topic.SubscribeOptions{EndAtGap: true}, selection(t, lost(after), "b"))
 		if gap, ok := errors.AsType[*topic.GapError](ended.end); !ok || gap.Oldest != now.Cursor.ID || len(ended.lines) > 0 {
 			t.Errorf("%v, %q", ended.end, ended.lines)
 		}

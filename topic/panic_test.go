@@ -68,13 +68,13 @@ func TestPanics(t *testing.T) {
 					start = topic.Start{}
 				}
 				good, bad := &recorder{}, &recorder{}
-				defer hub.Subscribe(bad, topic.Options{Form: &fragile{fears: test.fears}, Signals: true}, selection(t, start, "a")).Close()
-				defer hub.Subscribe(good, topic.Options{Form: script{}}, selection(t, earliest(t, hub, "a"), "a")).Close()
+				defer hub.Subscribe(bad, topic.SubscribeOptions{Form: &fragile{fears: test.fears}, Signals: true}, selection(t, start, "a")).Close()
+				defer hub.Subscribe(good, topic.SubscribeOptions{Form: script{}}, selection(t, earliest(t, hub, "a"), "a")).Close()
 				synctest.Wait()
 				publish(t, hub, "a", "2")
 				end(t, hub, "a")
 				synctest.Wait()
-				defer hub.Subscribe(good, topic.Options{Form: script{}}, selection(t, hub.Now(), "b")).Close()
+				defer hub.Subscribe(good, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "b")).Close()
 				publish(t, hub, "b", "3")
 				synctest.Wait()
 				bad.mu.Lock()
@@ -99,11 +99,11 @@ func TestPanics(t *testing.T) {
 				}
 				good, bad := &recorder{}, &fragileSink{}
 				bad.panics.Store(times)
-				defer hub.Subscribe(bad, topic.Options{Form: script{}}, selection(t, start, "a")).Close()
+				defer hub.Subscribe(bad, topic.SubscribeOptions{Form: script{}}, selection(t, start, "a")).Close()
 				synctest.Wait()
 				publish(t, hub, "a", "2")
 				synctest.Wait()
-				defer hub.Subscribe(good, topic.Options{Form: script{}}, selection(t, hub.Now(), "a")).Close()
+				defer hub.Subscribe(good, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a")).Close()
 				publish(t, hub, "a", "3")
 				want(t, good, "a=3")
 				if got := bad.ends.Load(); got != min(times, 1) {
@@ -128,7 +128,7 @@ func TestPanicsAmongOthers(t *testing.T) {
 			if i >= 4 {
 				form = &fragile{}
 			}
-			defer hub.Subscribe(&sinks[i], topic.Options{Form: form}, selection(t, hub.Now(), "a")).Close()
+			defer hub.Subscribe(&sinks[i], topic.SubscribeOptions{Form: form}, selection(t, hub.Now(), "a")).Close()
 		}
 		synctest.Wait()
 		publish(t, hub, "a", "1")

@@ -467,9 +467,9 @@ func (s *shard) flush() {
 // the same form and the same entries share the list.
 func (s *shard) serve() {
 	var (
-		now     time.Time // if it is needed
-		mask    uint64    // whose list it is
-		opts    Options   // whose batch
+		now     time.Time        // if it is needed
+		mask    uint64           // whose list it is
+		opts    SubscribeOptions // whose batch
 		batch   Batch
 		serving *Subscriber
 	)

@@ -85,7 +85,7 @@ func TestCommandsAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := openHub(t, nil, nil)
 		r := &recorder{}
-		other := hub.Subscribe(r, topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+		other := hub.Subscribe(r, topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 		defer other.Close()
 		sub := hub.Subscribe(&recorder{}, signals, selection(t, hub.Now(), "a"), selection(t, hub.Now(), "b/*"))
 		sub.Close()
@@ -216,7 +216,7 @@ func TestSignalsWithoutForm(t *testing.T) {
 		hub := openHub(t, nil, nil)
 		told := 0
 		r := &recorder{onSend: func() bool { told++; return true }}
-		sub := hub.Subscribe(r, topic.Options{Signals: true}, selection(t, hub.Now(), "a"))
+		sub := hub.Subscribe(r, topic.SubscribeOptions{Signals: true}, selection(t, hub.Now(), "a"))
 		defer sub.Close()
 		time.Sleep(time.Minute)
 		synctest.Wait()

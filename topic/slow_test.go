@@ -12,7 +12,7 @@ import (
 	"github.com/duplexhq/duplex/topic/memlog"
 )
 
-var silent = topic.Options{Form: script{}}
+var silent = topic.SubscribeOptions{Form: script{}}
 
 // slowHub has topics of every policy: the name says which.
 func slowHub(t *testing.T, opts *topic.HubOptions) *topic.Hub {
@@ -27,7 +27,7 @@ func slowHub(t *testing.T, opts *topic.HubOptions) *topic.Hub {
 }
 
 // subscribe makes a subscriber from now on, whose sink is busy with one event.
-func busy(t *testing.T, hub *topic.Hub, r *recorder, opts topic.Options, names ...string) *topic.Subscriber {
+func busy(t *testing.T, hub *topic.Hub, r *recorder, opts topic.SubscribeOptions, names ...string) *topic.Subscriber {
 	t.Helper()
 	opts.Named = true
 	sub := hub.Subscribe(r, opts, selection(t, hub.Now(), append(names, "busy")...))
@@ -228,7 +228,7 @@ func TestDropIsToldBeforeOthersGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := slowHub(t, nil)
 		r := &recorder{held: true}
-		named := topic.Options{Form: script{}, Signals: true, Named: true}
+		named := topic.SubscribeOptions{Form: script{}, Signals: true, Named: true}
 		sub := hub.Subscribe(r, named, selection(t, hub.Now(), "drop/*"), selection(t, hub.Now(), "a"))
 		defer sub.Close()
 		want(t, r, `$ping@0{"interval":25}`)
@@ -256,7 +256,7 @@ func TestReplayIsNotDropped(t *testing.T) {
 		hub := slowHub(t, &topic.HubOptions{Ping: -1})
 		publish(t, hub, "drop/a", "1", "2")
 		r := &recorder{held: true}
-		sub := hub.Subscribe(r, topic.Options{Form: script{}, Named: true}, selection(t, earliest(t, hub, "drop/a"), "drop/a"))
+		sub := hub.Subscribe(r, topic.SubscribeOptions{Form: script{}, Named: true}, selection(t, earliest(t, hub, "drop/a"), "drop/a"))
 		defer sub.Close()
 		want(t, r, "drop/a=1", "drop/a=2")
 		publish(t, hub, "drop/a", "3", "4")
@@ -282,7 +282,7 @@ func TestDropEndsAtGap(t *testing.T) {
 		for _, names := range [][]string{{"drop/*"}, {"drop/*", "a"}} {
 			hub := slowHub(t, &topic.HubOptions{Ping: -1})
 			r := &recorder{}
-			sub := busy(t, hub, r, topic.Options{Form: script{}, EndAtGap: true}, names...)
+			sub := busy(t, hub, r, topic.SubscribeOptions{Form: script{}, EndAtGap: true}, names...)
 			defer sub.Close()
 			publish(t, hub, "drop/a", "1")
 			oldest := publish(t, hub, "a", "2")

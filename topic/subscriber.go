@@ -29,7 +29,7 @@ type Cutter interface {
 
 // A Batch is what a subscriber is given at once.
 type Batch struct {
-	Chunks [][]byte // in the subscriber's form; each is a signal, an event, or several with Options.Join
+	Chunks [][]byte // in the subscriber's form; each is a signal, an event, or several with SubscribeOptions.Join
 	// Entries are what a subscriber without a form is told of that is live, or that
 	// lacks only what the log does not keep; valid during the call. Without them
 	// there is something to read from the log.
@@ -88,8 +88,8 @@ type Selection struct {
 	Opening []byte
 }
 
-// Options say what a subscriber is given besides events.
-type Options struct {
+// SubscribeOptions say what a subscriber is given besides events.
+type SubscribeOptions struct {
 	// Form encodes for this subscriber. Without a form, the sink is only told
 	// by a batch without chunks that there is something to read.
 	Form Form
@@ -114,7 +114,7 @@ type Subscriber struct {
 
 	// What a delivery needs lies together.
 	sink Sink
-	opts Options
+	opts SubscribeOptions
 
 	// The shard owns the rest.
 	staged uint64 // this turn's entries to send, one bit each

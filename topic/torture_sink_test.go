@@ -35,7 +35,7 @@ func (h heard) String() string {
 // goroutine, later or much later.
 type tortureSink struct {
 	x       *torture
-	opts    topic.Options
+	opts    topic.SubscribeOptions
 	sub     *topic.Subscriber // guarded by mu until ready is closed
 	ready   chan struct{}     // closed when sub is set
 	begun   time.Time
@@ -55,7 +55,7 @@ type tortureSink struct {
 	closing, closed bool // Close was called, has returned
 }
 
-func (x *torture) sink(rng *rand.Rand, opts topic.Options) *tortureSink {
+func (x *torture) sink(rng *rand.Rand, opts topic.SubscribeOptions) *tortureSink {
 	return &tortureSink{x: x, opts: opts, rng: rng, ready: make(chan struct{}), begun: time.Now(), prompt: rng.IntN(4) == 0}
 }
 
@@ -252,7 +252,7 @@ type steadySubscriber struct {
 }
 
 func (x *torture) subscribe(rng *rand.Rand) *steadySubscriber {
-	o := topic.Options{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true, Join: rng.IntN(2) == 0}
+	o := topic.SubscribeOptions{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true, Join: rng.IntN(2) == 0}
 	several := rng.IntN(3) // selections besides the first
 	patterns := []topic.Pattern{x.pattern(rng)}
 	switch rng.IntN(8) {
@@ -296,7 +296,7 @@ type instance struct {
 }
 
 func (x *torture) subscribeMoving(rng *rand.Rand) *movingSubscriber {
-	o := topic.Options{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true, Join: rng.IntN(2) == 0}
+	o := topic.SubscribeOptions{Form: tortureForm(rng.IntN(2)), Signals: true, Named: true, Join: rng.IntN(2) == 0}
 	m := &movingSubscriber{tortureSink: x.sink(rng, o), rng: rand.New(rand.NewPCG(x.seed, rng.Uint64()))}
 	m.start(x.hub.Subscribe(m, o))
 	return m

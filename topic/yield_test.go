@@ -35,7 +35,7 @@ func openSlowly(t *testing.T, yield func(*topic.Hub), n int, took time.Duration)
 	sinks := make([]*slow, n)
 	for i := range sinks {
 		sinks[i] = &slow{took: took}
-		sub := hub.Subscribe(sinks[i], topic.Options{Form: script{}}, selection(t, hub.Now(), "a"))
+		sub := hub.Subscribe(sinks[i], topic.SubscribeOptions{Form: script{}}, selection(t, hub.Now(), "a"))
 		t.Cleanup(sub.Close)
 	}
 	synctest.Wait()

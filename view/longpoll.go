@@ -87,7 +87,7 @@ type woken struct {
 // server stops or the client has closed its side, or the poll is parked.
 func (h *Handler) hold(w http.ResponseWriter, r *http.Request, rd *reading, at topic.Start, until time.Time, visit *presence.Visit) woken {
 	sink := newHandoff()
-	sub := h.hub.Subscribe(sink, topic.Options{}, rd.selection(at))
+	sub := h.hub.Subscribe(sink, topic.SubscribeOptions{}, rd.selection(at))
 	defer sub.Close()
 	timeout := time.NewTimer(time.Until(until))
 	defer timeout.Stop()
@@ -133,7 +133,7 @@ func (h *Handler) park(w http.ResponseWriter, r *http.Request, rd *reading, at t
 
 // hold waits for something after the cursor.
 func (p *heldPoll) hold() {
-	p.sub = p.handler.hub.Subscribe(p, topic.Options{}, p.rd.selection(p.at))
+	p.sub = p.handler.hub.Subscribe(p, topic.SubscribeOptions{}, p.rd.selection(p.at))
 	p.conn.SetAlarm(max(time.Until(p.until), 1))
 }
 

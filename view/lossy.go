@@ -54,7 +54,7 @@ func (l *lossy) add(in interest) {
 	}
 	l.waiting = make(chan []byte, waitingDatagrams)
 	l.sending.Go(l.send) // Ends, and is joined, by stop.
-	l.sub = l.session.handler.hub.Subscribe(l, topic.Options{}, selection)
+	l.sub = l.session.handler.hub.Subscribe(l, topic.SubscribeOptions{}, selection)
 }
 
 // remove is for one that has ended. There may be none of that name.

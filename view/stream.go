@@ -70,7 +70,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, rd *reading, f 
 	if out.write(opening) != nil {
 		return nil // the client is gone
 	}
-	opts := topic.Options{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic(), Join: true}
+	opts := topic.SubscribeOptions{Form: f.form, Signals: true, EndWithTopic: rd.oneTopic(), Join: true}
 	if h.followPolled(w, r, f, opts, rd.selection(start), visit) || h.followShared(w, r, f, opts, rd.selection(start), visit) {
 		visit = nil // who follows ends it
 		return nil

@@ -20,7 +20,7 @@ type polledStream struct {
 
 // followPolled lets the poller send an answer whose header has left. It reports
 // false if it cannot; else the visit is the link's.
-func (h *Handler) followPolled(w http.ResponseWriter, r *http.Request, f follower, opts topic.Options, selection topic.Selection, visit *presence.Visit) bool {
+func (h *Handler) followPolled(w http.ResponseWriter, r *http.Request, f follower, opts topic.SubscribeOptions, selection topic.Selection, visit *presence.Visit) bool {
 	s := &polledStream{link: link{visit: visit}, chunked: r.ProtoAtLeast(1, 1), retries: f.retries}
 	if s.chunked {
 		opts.Form = chunkedForms[f.form]

@@ -27,7 +27,7 @@ type sharedStream struct {
 
 // followShared lets the HTTP/2 server send an answer whose header has left. It
 // reports false if it cannot; else the visit is the stream's.
-func (h *Handler) followShared(w http.ResponseWriter, r *http.Request, f follower, opts topic.Options, selection topic.Selection, visit *presence.Visit) bool {
+func (h *Handler) followShared(w http.ResponseWriter, r *http.Request, f follower, opts topic.SubscribeOptions, selection topic.Selection, visit *presence.Visit) bool {
 	if h.opts.TakeStream == nil || !h.connections.enter() {
 		return false
 	}

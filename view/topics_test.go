@@ -28,7 +28,7 @@ func TestTopics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sub := h.hub.Subscribe(deaf{}, topic.Options{}, topic.Selection{Patterns: []topic.Pattern{pattern}, Start: h.hub.Now()})
+	sub := h.hub.Subscribe(deaf{}, topic.SubscribeOptions{}, topic.Selection{Patterns: []topic.Pattern{pattern}, Start: h.hub.Now()})
 	defer sub.Close()
 
 	w := ask(h, "GET", "/topics?limit=3", "")

@@ -99,7 +99,7 @@ func (s *webSocket) open(c *websocket.EventConn, rd *reading, start topic.Start)
 	c.SetValue(s)
 	s.handler.connections.add(s)
 	c.SetReadIdle(s.handler.opts.Ping + s.handler.opts.Ping/2)
-	opts := topic.Options{Signals: true, Join: true}
+	opts := topic.SubscribeOptions{Signals: true, Join: true}
 	var selections []topic.Selection
 	if c.Subprotocol() == subprotocol {
 		opts.Named, s.ops = true, &ops{client: s}

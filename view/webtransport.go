@@ -121,7 +121,7 @@ func (s *webTransport) serve(rd *reading, start topic.Start) {
 		return
 	}
 	greeted := s.greeted
-	s.sub = s.handler.hub.Subscribe(s, topic.Options{Form: formLines, Signals: true, Named: true}, s.ops.begin(rd, start)...)
+	s.sub = s.handler.hub.Subscribe(s, topic.SubscribeOptions{Form: formLines, Signals: true, Named: true}, s.ops.begin(rd, start)...)
 	defer s.sub.Close()
 	var parts sync.WaitGroup
 	defer parts.Wait()

@@ -28,7 +28,8 @@ func (t *topicLog) Seq(i int) uint64 { return t.seqs[i] }
 
 // lossNode is the newest loss of a topic. Nodes are listed by when that was,
 // newest first; but not those of what had been forgotten when the topic was
-// new.
+// new. Several may be of one time, as the messages of nodes say it: so this is
+// no keep.Order.
 type lossNode struct {
 	keep.Loss
 	topic      *topicLog
