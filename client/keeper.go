@@ -19,8 +19,13 @@ const (
 	steadyAfter = 10 * time.Minute // of one connection, probing starts over
 )
 
+// spareFor is how long a connection is kept that carries nothing: the next
+// subscription finds it (PROTOCOL.md §15.6).
+const spareFor = 3 * time.Second
+
 // A keeper keeps a link for the subscriptions of a client. Everything but its
-// mail belongs to one goroutine, which runs while there are subscriptions.
+// mail belongs to one goroutine, which runs while there are subscriptions, or a
+// link.
 type keeper struct {
 	c *Client
 
@@ -36,6 +41,7 @@ type keeper struct {
 
 	link     *link
 	linked   time.Time // since when
+	spareBy  time.Time // until when it is kept if it carries nothing
 	checkBy  time.Time // when it has to have proved itself; zero if nobody asked
 	old      *link     // from which link takes over
 	settling map[*subscription]struct{}
@@ -64,7 +70,7 @@ func (k *keeper) post(f func(*keeper)) bool {
 	k.mail = append(k.mail, f)
 	if !k.running {
 		k.running = true
-		// Ends when there are no subscriptions. Joined by Client.Close.
+		// Ends when there are neither subscriptions nor a link. Joined by Client.Close.
 		k.c.running.Go(k.run)
 	}
 	select {
@@ -81,7 +87,7 @@ func (k *keeper) run() {
 		k.mu.Lock()
 		mail := k.mail
 		k.mail = nil
-		if len(mail) == 0 && len(k.subs) == 0 {
+		if len(mail) == 0 && len(k.subs) == 0 && k.link == nil {
 			k.running = false
 			k.mu.Unlock()
 			return
@@ -91,7 +97,7 @@ func (k *keeper) run() {
 			f(k)
 		}
 		wake := k.step()
-		if len(k.subs) == 0 {
+		if len(k.subs) == 0 && !k.spares() {
 			k.abandon()
 			k.unlink()
 			k.retryAt = time.Time{}
@@ -113,7 +119,7 @@ func (k *keeper) run() {
 func (k *keeper) step() (wake time.Time) {
 	now := time.Now()
 	if len(k.subs) == 0 {
-		return wake
+		return k.spareBy
 	}
 	if k.link == nil && k.attempt == nil {
 		if now.Before(k.retryAt) {
@@ -138,6 +144,12 @@ func (k *keeper) step() (wake time.Time) {
 		wake = at
 	}
 	return wake
+}
+
+// spares reports whether the link is kept although it carries nothing.
+func (k *keeper) spares() bool {
+	k.abandon()
+	return k.link != nil && k.link.session != nil && time.Now().Before(k.spareBy)
 }
 
 // tend does what a link needs from time to time.
@@ -231,6 +243,9 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 		k.first = k.below(l.transport)
 	}
 	k.unlink()
+	if len(k.subs) == 0 {
+		return // it carried nothing
+	}
 	if lived := time.Since(k.linked); lived >= steadyAfter {
 		k.probes = 0
 		k.backoff.succeeded()
@@ -286,6 +301,7 @@ func (k *keeper) forget(s *subscription) {
 		}
 	}
 	k.placed(k.link, s) // nothing waits for it
+	k.spareBy = time.Now().Add(spareFor)
 	if k.attempt != nil && k.attempt.lead == s {
 		k.abandon()
 	}
@@ -358,7 +374,11 @@ func (k *keeper) allow(transports []Transport, all bool) {
 		k.probes = 0
 		k.abandon()
 		k.retryAt = time.Time{}
-		if k.link != nil && k.link.transport != transports[0] && len(k.subs) > 0 {
+		switch {
+		case k.link == nil || k.link.transport == transports[0]:
+		case len(k.subs) == 0:
+			k.unlink()
+		default:
 			k.begin(force, transports, "", false, choiceLimit)
 		}
 	})
@@ -386,7 +406,10 @@ func (k *keeper) check() {
 
 // close ends all subscriptions.
 func (k *keeper) close() {
-	k.post(func(k *keeper) { k.stopAll(ErrClosed) })
+	k.post(func(k *keeper) {
+		k.stopAll(ErrClosed)
+		k.unlink()
+	})
 	k.mu.Lock()
 	k.closed = true
 	k.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 type State string
 
 const (
-	Idle       State = "idle" // there is none
+	Idle       State = "idle" // there is none, for 3 s if they shared a connection
 	Connecting State = "connecting"
 	Connected  State = "connected"
 	Waiting    State = "waiting" // for the next attempt

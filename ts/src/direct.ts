@@ -199,9 +199,11 @@ export class Direct implements Connection, Owner, Shared {
   use(transports: readonly Transport[]): void {
     this.#transports = transports.filter((t) => opens[t] && (t !== "websocket" || this.http.WebSocket));
     if (!this.#transports.length) throw new TypeError("no transport");
+    if (!this.#begun) return;
+    if (!this.#readers.size) return this.#rest();
     const { transport } = this.#current ?? {};
-    if (transport && transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
-    else if (!this.#current && this.#begun) this.#connect();
+    if (!transport) this.#connect();
+    else if (transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
   }
 
   #better(than: Transport): Transport[] {

@@ -89,6 +89,23 @@ test("a connection that is lost while nobody reads is not made again", async () 
   });
 });
 
+test("a connection that is not allowed any more is not kept", async () => {
+  const world = new World(1);
+  await world.during(async () => {
+    const { client, pass } = begin(world, page.Client);
+    const subscription = client.subscribe("t/a", () => {});
+    await pass(10);
+    subscription.close();
+    await pass(1000);
+    client.use(["sse"]);
+    assert.deepEqual([client.status.state, world.connections.size, world.timers], ["idle", 0, 0]);
+    client.subscribe("t/a", () => {});
+    await pass(10);
+    assert.equal(client.status.transport, "sse");
+    client.close();
+  });
+});
+
 test("node waits half a second at its end", async () => {
   const world = new World(1);
   await world.during(async () => {
