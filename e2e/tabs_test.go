@@ -204,8 +204,23 @@ func outboxes(p *tab) int {
 	return evaluate[int](p, `navigator.locks.query().then(({ held }) => held.filter(({ name }) => name.includes(" outbox ")).length)`)
 }
 
+// kept is how many publishes are in the database, which the browser stores
+// after it was asked.
+func kept(p *tab) int {
+	p.t.Helper()
+	return evaluate[int](p, `(async () => {
+		const [{ name }] = await indexedDB.databases();
+		const result = (request) => new Promise((done) => (request.onsuccess = () => done(request.result)));
+		const database = await result(indexedDB.open(name));
+		const count = await result(database.transaction("outbox").objectStore("outbox").count());
+		database.close();
+		return count;
+	})()`)
+}
+
 // What is published while there is no server outlives the page.
 func TestOutboxSurvivesReload(t *testing.T) {
+	const offline = `{ persist: true, fetch: () => Promise.reject(new TypeError("offline")), WebSocket: null }`
 	s := serve(t)
 	c := newCutter(t, s.addr)
 	p := newTab(t, c.url+emptyPage)
@@ -213,32 +228,21 @@ func TestOutboxSurvivesReload(t *testing.T) {
 	p.run(`client.publish("a", "online")`)
 
 	// The page can be loaded, but nothing else.
-	p.run(`client.close()
-		client = new Duplex("/", { persist: true, fetch: () => Promise.reject(new TypeError("offline")), WebSocket: null })`)
+	p.run(`client.close(); client = new Duplex("/", ` + offline + `)`)
 	p.run(`for (let i = 0; i < 100; i++) client.publish("a", i % 2 ? { i } : "text " + i); void client.publish("a", Uint8Array.of(0, 255))`)
 	p.until(`client.status.waiting === 101`)
-	// They are kept as soon as the browser has stored them, which it does after it was asked.
-	until(t, "all in the store", func() bool {
-		return evaluate[int](p, `(async () => {
-			const [{ name }] = await indexedDB.databases();
-			const result = (request) => new Promise((done) => (request.onsuccess = () => done(request.result)));
-			const database = await result(indexedDB.open(name));
-			const count = await result(database.transaction("outbox").objectStore("outbox").count());
-			database.close();
-			return count;
-		})()`) == 101
-	})
+	until(t, "all in the store", func() bool { return kept(p) == 101 })
 	// What a tab has that lives is its own.
 	other := p.sibling(c.url + emptyPage)
-	other.client(`{ persist: true, fetch: () => Promise.reject(new TypeError("offline")), WebSocket: null }`)
+	other.client(offline)
 	other.run(`void client.publish("a", "from the other")`)
+	until(t, "that of the other in the store, too", func() bool { return kept(p) == 102 })
 	for range 2 {
 		perform(p, "reload", chromedp.Reload())
 	}
 	if n := len(s.page(t, "a", "").Events); n != 1 {
 		t.Fatalf("%d events are there already", n)
 	}
-	until(t, "the page's outbox is given up", func() bool { return outboxes(p) == 1 }) // the other's stays
 	p.client(`{ persist: true }`)
 	var events []event
 	until(t, "all events", func() bool {
@@ -255,7 +259,8 @@ func TestOutboxSurvivesReload(t *testing.T) {
 			t.Errorf("event %d is %s, not %s", i, e.text(), want)
 		}
 	}
-	// Nothing is sent again; but what the other has left is, before what is new.
+	// Nothing is sent again; but what the other has left is, before what is new,
+	// by a page that begins after it,
 	other.close()
 	until(t, "the other's outbox is given up", func() bool { return outboxes(p) == 1 })
 	perform(p, "reload", chromedp.Reload())
@@ -265,5 +270,21 @@ func TestOutboxSurvivesReload(t *testing.T) {
 	if len(events) != 104 || events[102].text() != "from the other" || events[103].text() != "last" {
 		t.Errorf("%d events, at the end %s and %s", len(events), events[len(events)-2].text(), events[len(events)-1].text())
 	}
+	// by one that was there already, when it comes back,
+	other = p.sibling(c.url + emptyPage)
+	other.client(offline)
+	other.run(`void client.publish("a", "left to a living page")`)
+	until(t, "it is in the store", func() bool { return kept(p) == 1 })
+	other.close()
+	until(t, "its outbox is given up", func() bool { return outboxes(p) == 1 })
+	p.run(`client.check()`)
+	until(t, "what was left to a living page", func() bool { return len(s.page(t, "a", "?after=earliest&limit=1000").Events) == 105 })
+	until(t, "an empty store", func() bool { return kept(p) == 0 })
+	// and by another client of the page.
+	p.run(`client.close(); client = new Duplex("/", ` + offline + `); void client.publish("a", "left to the next client").catch(() => {})`)
+	until(t, "it is in the store", func() bool { return kept(p) == 1 })
+	p.run(`client.close(); client = new Duplex("/", { persist: true })`)
+	until(t, "what was left to the next client", func() bool { return len(s.page(t, "a", "?after=earliest&limit=1000").Events) == 106 })
+	until(t, "an empty store", func() bool { return kept(p) == 0 })
 	p.checkQuiet()
 }

@@ -138,9 +138,11 @@ export interface Publication {
 
 /** Keeps publications over reloads. */
 export interface OutboxStore {
-  /** All that is kept, in the order in which they were first put. */
+  /** What is kept, in the order in which it was first put. It is asked at the start, and again with each connection. */
   load(): Promise<Publication[]>;
   /** Keeps a publication, or changes the one with its key. */
   put(publication: Publication): Promise<void>;
   remove(key: string): Promise<void>;
+  /** The client is closed: others may have what it has left. */
+  close?(): void;
 }

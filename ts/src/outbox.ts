@@ -36,7 +36,7 @@ export class Outbox {
   #pause: ReturnType<typeof setTimeout> | undefined;
   #running = false;
   #closed = false;
-  #loaded: Promise<void>;
+  #loaded!: Promise<void>;
   #client: EventTarget;
 
   constructor(client: EventTarget, connection: Connection, limit: number, store: OutboxStore | undefined, changed: () => void) {
@@ -45,22 +45,28 @@ export class Outbox {
     this.#limit = limit;
     this.#store = store;
     this.#changed = changed;
-    this.#loaded = this.#load().catch(() => {}); // then only what is new is kept
+    this.wake();
   }
 
   get size(): number {
     return this.#items.flatMap(({ parts }) => parts).length;
   }
 
-  async #load(): Promise<void> {
-    if (!this.#store) return;
-    const kept = (await this.#store.load()).map((publication) => {
-      // Its promise is gone with an earlier page.
-      const failed = (error: unknown) => this.#client.dispatchEvent(new CustomEvent("failed", { detail: { publication, error } }));
-      return this.#item(publication, () => {}, failed);
-    });
-    this.#items = [...kept, ...this.#items];
-    this.wake();
+  /** Tries at once, after it has taken over what clients have left that are gone. */
+  wake(): void {
+    const load = async (): Promise<void> => {
+      const left = (await this.#store?.load()) ?? [];
+      const unknown = left.filter(({ key }) => !this.#items.some(({ publication }) => publication.key === key));
+      const items = unknown.map((publication) => {
+        // Its promise is gone with an earlier page.
+        const failed = (error: unknown) => this.#client.dispatchEvent(new CustomEvent("failed", { detail: { publication, error } }));
+        return this.#item(publication, () => {}, failed);
+      });
+      if (!this.#closed) this.#items.splice(this.#underWay, 0, ...items);
+    };
+    this.#loaded = load()
+      .catch(() => {}) // then only what is new is kept
+      .then(() => this.#retry());
   }
 
   #item(publication: Publication, done: Item["done"], failed: Item["failed"], alone: boolean = false): Item {
@@ -76,6 +82,7 @@ export class Outbox {
     if (this.size >= this.#limit) throw new DuplexError("outbox-full", `${this.#limit} publishes wait already`);
     let item!: Item;
     const answer = new Promise<string>((done, failed) => (item = this.#item(publication, done, failed, !!(key || media) || !isPlain(publication))));
+    answer.catch(() => {}); // it may fail while the store is waited for
     this.#items.push(item);
     signal?.addEventListener("abort", () => {
       if (!item.busy && this.#take(item)) item.failed(signal.reason);
@@ -90,8 +97,7 @@ export class Outbox {
     return answer;
   }
 
-  /** Tries at once: there is a connection. */
-  wake(): void {
+  #retry(): void {
     clearTimeout(this.#pause);
     this.#pause = undefined;
     void this.#run();
@@ -115,10 +121,15 @@ export class Outbox {
     this.#running = false;
   }
 
+  /** How many are on their way to the server; not those that are being kept. They are the first. */
+  get #underWay(): number {
+    return this.#items.filter(({ busy, publication }) => busy && publication.sent).length;
+  }
+
   /** The one to send next, if it is time. */
   #next(): Item | undefined {
     if (this.#pause || this.#closed) return;
-    const busy = this.#items.filter(({ busy, publication }) => busy && publication.sent).length; // not those that are being kept
+    const busy = this.#underWay;
     const item = this.#items[busy];
     if (item && !item.busy && (!busy || (busy < pipeline && this.#connection.pipelines(item.publication)))) return item;
   }
@@ -156,7 +167,7 @@ export class Outbox {
         for (const part of parts) part.alone = !error.retryable;
       } else if (!error.retryable) this.#fail(item, error);
       if (error.retryable && !this.#isLate(item)) {
-        if (!this.#closed) this.#pause ??= setTimeout(() => this.wake(), this.#backoff.next(error));
+        if (!this.#closed) this.#pause ??= setTimeout(() => this.#retry(), this.#backoff.next(error));
         return;
       }
     }
@@ -192,6 +203,7 @@ export class Outbox {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#pause);
+    this.#store?.close?.();
     for (const { parts } of this.#items.splice(0)) for (const part of parts) part.failed(new DuplexError("closed", "the client is closed"));
   }
 }

@@ -418,6 +418,27 @@ test("what an earlier page has left goes first, in its order", async (t) => {
   assert.deepEqual(events.map((e) => e.data), ["a", "b", "c"]);
 });
 
+test("what another client leaves is taken over with the next connection, once", async (t) => {
+  const server = await serve(t);
+  const kept = [];
+  let closed = 0;
+  const store = { load: async () => kept, put: async () => {}, remove: async () => {}, close: () => closed++ };
+  const client = new Duplex(server.url, { store });
+  t.after(() => client.close());
+  await client.subscribe("other", () => {}).ready;
+  await client.publish("left", "mine");
+  kept.push(...["a", "b"].map((data) => ({ key: data, topic: "left", media: "text/plain", data })));
+  client.check();
+  client.check();
+  await until("they are sent", async () => (await client.history("left", { after: "earliest" })).events.length >= 3);
+  kept.length = 0;
+  await client.publish("left", "last");
+  const { events } = await client.history("left", { after: "earliest" });
+  assert.deepEqual(events.map((e) => e.data), ["mine", "a", "b", "last"]);
+  client.close();
+  assert.equal(closed, 1);
+});
+
 test("a signal takes back what was not sent, and ends what is read", async (t) => {
   const server = await serve(t);
   await server.stop();
