@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -334,20 +333,5 @@ func TestCancel(t *testing.T) {
 	_, err := load.Echo(ctx, load.EchoOptions{Options: options, Connections: 2, Bytes: 32})
 	if !errors.Is(err, enough) {
 		t.Errorf("the run ended with %v", err)
-	}
-}
-
-func TestWriteTable(t *testing.T) {
-	r, err := load.Echo(t.Context(), load.EchoOptions{Options: briefly(serve(t, echoing)), Connections: 2, Bytes: 32})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Lost = 7
-	var b strings.Builder
-	if err := load.WriteTable(&b, r); err != nil {
-		t.Fatal(err)
-	}
-	if text := b.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "echo") || !strings.Contains(text, "7 lost") {
-		t.Error(text)
 	}
 }

@@ -2,9 +2,7 @@ package load
 
 import (
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -128,30 +126,4 @@ func (r *Report) Faults() string {
 		}
 	}
 	return strings.Join(faults, ", ")
-}
-
-// WriteTable writes the reports as a table for people, a line for each.
-func WriteTable(w io.Writer, reports ...*Report) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "work\tconns\tmessages/s\tp50\tp99\tp99.9\tin MB/s\tout MB/s\tmsg/read\tserver µs/msg\tserver cores\tgenerator\tother\tRSS/conn\tafter\tfaults\t")
-	for _, r := range reports {
-		seconds := max(r.Elapsed.Seconds(), 1e-9)
-		connected, after := r.RSSPerConnection()
-		fmt.Fprintf(table, "%s\t%d\t%.0f\t%v\t%v\t%v\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\t%s\t\n",
-			r.Work, r.Connections, r.Rate(),
-			rounded(r.Latency.Quantile(0.5)), rounded(r.Latency.Quantile(0.99)), rounded(r.Latency.Quantile(0.999)),
-			float64(r.BytesIn)/seconds/1e6, float64(r.BytesOut)/seconds/1e6,
-			float64(r.Messages)/float64(max(r.Reads, 1)),
-			float64(r.CPUPerMessage())/1e3, r.Server.CPU.Seconds()/seconds,
-			r.Generator.Seconds()/seconds, r.Other.Seconds()/seconds,
-			connected, after, r.Faults())
-	}
-	return table.Flush()
-}
-
-func rounded(d time.Duration) time.Duration {
-	if d < time.Millisecond {
-		return d.Round(100 * time.Nanosecond)
-	}
-	return d.Round(10 * time.Microsecond)
 }
