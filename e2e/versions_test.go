@@ -241,7 +241,15 @@ func TestBrowserWebSocketOverHTTP2(t *testing.T) {
 	if n := len(slices.Compact(slices.Sorted(slices.Values(remotes)))); n != 1 || len(remotes) != 4 {
 		t.Errorf("%d TCP connections for a page and its WebSockets: %v", n, remotes)
 	}
+	p.run(socketClient)
+	p.until(`client.status.version === "h2"`)
 }
+
+// socketClient begins a client, which learns from the server what it is connected by.
+const socketClient = `import("/client.js").then(({ Duplex }) => {
+	client = new Duplex("/", { transports: ["websocket"] });
+	client.subscribe("socket", () => {});
+})`
 
 // Whoever runs the server can say no to WebSockets over HTTP/2.
 func TestNoWebSocketOverHTTP2(t *testing.T) {
@@ -250,8 +258,11 @@ func TestNoWebSocketOverHTTP2(t *testing.T) {
 	p.run(`opened = 0; socket = new WebSocket("wss://" + location.host + location.pathname); socket.onopen = () => opened++`)
 	p.until(`opened === 1`)
 	p.run(`socket.close()`)
+	p.run(socketClient)
+	p.until(`client.status.version === "http/1.1"`)
+	p.run(`client.close()`)
 	until(t, "the log of a page over HTTP/2 and a WebSocket over HTTP/1.1", func() bool {
-		return len(s.remotes("method=GET path=/topics/socket status=200 version=HTTP/2")) == 1 && len(s.remotes("method=GET path=/topics/socket status=101 version=HTTP/1.1")) == 1
+		return len(s.remotes("method=GET path=/topics/socket status=200 version=HTTP/2")) == 1 && len(s.remotes("method=GET path=/topics/socket status=101 version=HTTP/1.1")) == 2
 	})
 }
 

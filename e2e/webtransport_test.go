@@ -47,6 +47,7 @@ func TestClientOverWebTransport(t *testing.T) {
 
 	p.run(`client.use(["webtransport"])`)
 	p.until(`client.status.transport === "webtransport"`)
+	p.until(`client.status.version === "h3"`)
 	p.run(`client.close()`)
 	until(t, "the last session has ended", func() bool { return s.subscribers(t, "a") == 0 })
 }

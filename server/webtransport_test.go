@@ -272,7 +272,7 @@ func TestStreamsBeforeTheirSession(t *testing.T) {
 	}
 	stream.SetReadDeadline(time.Now().Add(time.Minute))
 	lines := bufio.NewReader(stream)
-	for _, want := range []string{"$ping", `{"op":"ok","ref":1}`} {
+	for _, want := range []string{"$ping", `{"op":"ok","ref":1,"http":"h3"}`} {
 		if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, want) {
 			t.Fatalf("%q, %v, want %q", line, err, want)
 		}

@@ -83,13 +83,17 @@ func TestWebSocketOverHTTP2(t *testing.T) {
 			t.Fatal(err)
 		}
 		var answer struct {
-			Op  string
-			Ref int
+			Op   string
+			Ref  int
+			HTTP string
 		}
 		if err := json.Unmarshal(message, &answer); err != nil {
 			t.Fatal(err)
 		}
 		if answer.Op == "ok" && answer.Ref == 1 {
+			if answer.HTTP != "h2" {
+				t.Errorf("over %q", answer.HTTP)
+			}
 			break // after the first signal
 		}
 	}

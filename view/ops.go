@@ -140,7 +140,7 @@ func (o *ops) do(op op) *Problem {
 	case "publish":
 		return o.publish(op)
 	case "ping":
-		o.confirm(op.ref, "")
+		o.confirm(op.ref, "http", versions[o.common().version])
 	default:
 		return newProblem("bad-parameter", `"op" is none of subscribe, unsubscribe, publish and ping.`)
 	}
@@ -171,7 +171,7 @@ func (o *ops) subscribe(op op) *Problem {
 	sel := topic.Selection{Name: name, Patterns: patterns, Start: start}
 	if op.ref != nil {
 		// By way of the hub: a client takes what follows for the subscription's.
-		sel.Opening = o.frame(nil, appendOK(nil, op.ref, cmp.Or(start.Asked, start.Cursor.String())))
+		sel.Opening = o.frame(nil, appendOK(nil, op.ref, "id", cmp.Or(start.Asked, start.Cursor.String())))
 	}
 	o.names = append(o.names, name)
 	o.subscribed(name, pattern, op.datagrams)
@@ -182,7 +182,7 @@ func (o *ops) subscribe(op op) *Problem {
 func (o *ops) unsubscribe(op op) {
 	o.forget(op.topic)
 	o.common().visit.Leave(op.topic)
-	o.confirm(op.ref, "")
+	o.confirm(op.ref, "", "")
 }
 
 // forget ends a subscription, if there is one of that name. None of its events
@@ -215,27 +215,30 @@ func (o *ops) publish(op op) *Problem {
 	if err != nil {
 		return s.problem(op.topic, err)
 	}
-	o.confirm(op.ref, id.String())
+	o.confirm(op.ref, "id", id.String())
 	return nil
 }
 
-// appendOK appends the answer to an op that has a ref. No id is none.
-func appendOK(dst, ref []byte, id string) []byte {
+// appendOK appends the answer to an op that has a ref, with one more member
+// unless its name is empty.
+func appendOK(dst, ref []byte, name, value string) []byte {
 	dst = append(dst, `{"op":"ok","ref":`...)
 	dst = append(dst, ref...)
-	if id != "" {
-		dst = append(dst, `,"id":`...)
-		dst = append(dst, marshal(id)...)
+	if name != "" {
+		dst = append(dst, `,"`...)
+		dst = append(dst, name...)
+		dst = append(dst, `":`...)
+		dst = append(dst, marshal(value)...)
 	}
 	return append(dst, '}')
 }
 
 // confirm answers an op that has a ref.
-func (o *ops) confirm(ref []byte, id string) {
+func (o *ops) confirm(ref []byte, name, value string) {
 	if ref == nil {
 		return
 	}
-	o.answer = appendOK(o.answer[:0], ref, id)
+	o.answer = appendOK(o.answer[:0], ref, name, value)
 	o.say(o.answer)
 }
 

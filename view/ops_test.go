@@ -131,6 +131,9 @@ func TestOps(t *testing.T) {
 			case silence:
 			case ok:
 				want = `{"op":"ok"` + ref + `}`
+				if strings.Contains(test.message, "ping") {
+					want = `{"op":"ok"` + ref + `,"http":"http/1.1"}`
+				}
 			default:
 				p := newProblem(test.want, "")
 				want = fmt.Sprintf(`{"op":"error"%s,"status":%d,"type":"%s","title":"%s"`, ref, p.Status, p.URN(), p.Title)

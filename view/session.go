@@ -18,7 +18,11 @@ type session struct {
 	visit   *presence.Visit // until it is over
 	sent    atomic.Int64    // bytes
 	greeted chan struct{}   // closed when the first batch was sent; nil then
+	version uint8           // of HTTP, the major one
 }
+
+// versions are the names of HTTP's versions, as ALPN has them.
+var versions = [...]string{1: "http/1.1", 2: "h2", 3: "h3"}
 
 // sessionStart is where the subscriptions begin that a session has from its
 // request. It is fixed before the answer is sent.
@@ -46,8 +50,8 @@ func (h *Handler) enterSession(rd *reading) (*presence.Visit, *Problem) {
 	return visit, nil
 }
 
-func newSession(h *Handler, visit *presence.Visit) session {
-	return session{handler: h, lease: noLease{}, visit: visit, greeted: make(chan struct{})}
+func newSession(h *Handler, r *http.Request, visit *presence.Visit) session {
+	return session{handler: h, lease: noLease{}, visit: visit, greeted: make(chan struct{}), version: uint8(r.ProtoMajor)}
 }
 
 func (s *session) common() *session { return s }

@@ -52,7 +52,7 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	if problem != nil {
 		return problem
 	}
-	s := &webSocket{session: newSession(h, visit)}
+	s := &webSocket{session: newSession(h, r, visit)}
 	_, s.lease = h.lease(w, r)
 	server := h.raw
 	if handshake.Subprotocol != "" {

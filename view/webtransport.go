@@ -102,7 +102,7 @@ func (h *Handler) webTransport(w http.ResponseWriter, r *http.Request, rd *readi
 		visit.End()
 		return newProblem("bad-handshake", err.Error())
 	}
-	s := &webTransport{session: newSession(h, visit), conn: conn, heard: make(chan struct{}), filled: make(chan struct{}, 1)}
+	s := &webTransport{session: newSession(h, r, visit), conn: conn, heard: make(chan struct{}), filled: make(chan struct{}, 1)}
 	s.ops.client, s.room.L = s, &s.mu
 	s.lossy.session = s
 	h.connections.add(s)

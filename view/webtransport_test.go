@@ -217,7 +217,7 @@ func TestWebTransportSession(t *testing.T) {
 		for _, part := range []string{`{"op":"pi`, `ng","re`, "f\":2}\n" + `{"op":"ping","ref":3}` + "\n" + `{"op":`} { // however it arrives
 			f.say(t, part)
 		}
-		f.want(t, `{"op":"ok","ref":2}`, `{"op":"ok","ref":3}`)
+		f.want(t, `{"op":"ok","ref":2,"http":"h3"}`, `{"op":"ok","ref":3,"http":"h3"}`)
 		f.say(t, "nonsense\n")
 		if got := f.take(&f.lines); len(got) != 1 || !strings.HasPrefix(got[0], `{"op":"error","status":400,"type":"urn:duplex:problem:bad-json"`) {
 			t.Errorf("got %q", got)
@@ -230,7 +230,7 @@ func TestWebTransportSession(t *testing.T) {
 		f.say(t, `{"op":"ping","ref":4}`+"\n")
 		f.say(t, "\x00")
 		f.wantClose(t, 1000, "")
-		f.want(t, `{"op":"ok","ref":4}`)
+		f.want(t, `{"op":"ok","ref":4,"http":"h3"}`)
 		if !f.ended || s.Taken() != 0 || s.hub.Stats().Subscribers != 0 {
 			t.Errorf("ended: %v, %d connections, %d subscribers", f.ended, s.Taken(), s.hub.Stats().Subscribers)
 		}
@@ -252,7 +252,7 @@ func TestWebTransportResumes(t *testing.T) {
 		s.end("a")
 		f.want(t, `{"id":"`+s.id(5)+`","event":"$end","data":{"topic":"a"}}`) // and the session goes on
 		f.say(t, `{"op":"ping","ref":1}`+"\n")
-		f.want(t, `{"op":"ok","ref":1}`)
+		f.want(t, `{"op":"ok","ref":1,"http":"h3"}`)
 		f.Close(0, "")
 		<-f.answered
 	})

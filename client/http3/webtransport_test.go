@@ -112,7 +112,7 @@ func TestSession(t *testing.T) {
 		}
 	}
 	for range 3 {
-		if message, err := c.ReadMessage(t.Context(), time.Minute); err != nil || string(message) != `{"op":"ok","ref":1}` {
+		if message, err := c.ReadMessage(t.Context(), time.Minute); err != nil || string(message) != `{"op":"ok","ref":1,"http":"h3"}` {
 			t.Errorf("%q, %v", message, err)
 		}
 	}

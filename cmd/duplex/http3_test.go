@@ -39,7 +39,7 @@ func TestWSOverHTTP3(t *testing.T) {
 	if out != "hello\n" || !strings.Contains(notes, "HTTP/3.0 200 OK") {
 		t.Errorf("%q, %q", out, notes)
 	}
-	conversation(t, `{"op":"ping","ref":1}`+"\n", `{"op":"ok","ref":1}`, "ws", "wss://"+address+"/topics", "--http3", "--ca", authority, "--subprotocol", "duplex.v1")
+	conversation(t, `{"op":"ping","ref":1}`+"\n", `{"op":"ok","ref":1,"http":"h3"}`, "ws", "wss://"+address+"/topics", "--http3", "--ca", authority, "--subprotocol", "duplex.v1")
 	if _, notes := duplex(t, exitUnreached, "", "ws", address+"/topics/room", "--http3"); !strings.Contains(notes, "certificate") {
 		t.Errorf("%q", notes)
 	}

@@ -95,7 +95,7 @@ export interface Status {
     readonly state: "idle" | "connecting" | "connected" | "waiting" | "closed";
     /** What carries the events while it is `connected`. */
     readonly transport?: Transport;
-    /** The version of HTTP below it, as `h2`; only where the runtime tells. */
+    /** The version of HTTP below it, as `h2`: of a WebSocket or a session as the server sees it, else where the runtime tells. */
     readonly version?: string;
     /** Milliseconds from a question to its answer, when last measured. */
     readonly latency?: number;

@@ -32,6 +32,8 @@ export class Attempt implements Receiver {
   held: TopicEvent[] = [];
   /** When its first signal came, by the clock that nobody sets; 0: not yet. */
   worked = 0;
+  /** Of HTTP, as the server has said it. */
+  version: string | undefined;
   readonly stream: Stream;
   #owner: Owner;
   #over = false;
@@ -97,7 +99,8 @@ export class Attempt implements Receiver {
     this.stream.ping?.();
   }
 
-  answered(ms: number): void {
+  answered(ms: number, version?: string): void {
+    this.version = version;
     if (!this.#over) this.#owner.answered(this, ms);
   }
 

@@ -190,7 +190,7 @@ export class Direct implements Connection, Owner, Shared {
 
   answered(a: Attempt, latency: number): void {
     if (this.#current && a !== this.#current) return;
-    this.status = { ...this.status, latency: Math.round(latency) };
+    this.status = { ...this.status, latency: Math.round(latency), version: this.#version() };
     this.#changed();
   }
 
@@ -281,9 +281,10 @@ export class Direct implements Connection, Owner, Shared {
     this.#opened();
   }
 
-  /** Of what browsers have fetched from the server; they do not say it of a WebSocket, nor of a session. */
+  /** Of what browsers have fetched from the server; they do not say it of a WebSocket, nor of a session: that the server does. */
   #version(): string | undefined {
-    if (this.#current!.transport.startsWith("web")) return;
+    const { transport, version } = this.#current ?? {};
+    if (version || !transport || transport.startsWith("web")) return version;
     const fetched = performance.getEntriesByType("resource") as PerformanceResourceTiming[];
     return fetched.filter((e) => e.name.startsWith(this.http.base)).at(-1)?.nextHopProtocol || undefined;
   }

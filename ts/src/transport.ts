@@ -11,8 +11,8 @@ export interface Receiver {
   heard(): void;
   /** An event or a signal; the first message is a signal, as a sign that the transport works. */
   message(event: TopicEvent): void;
-  /** The milliseconds from a question to its answer. */
-  answered(ms: number): void;
+  /** The milliseconds from a question to its answer, which may say the version of HTTP. */
+  answered(ms: number, version?: string): void;
   lost(error: DuplexError): void;
 }
 

@@ -23,7 +23,7 @@ export function websocket(
   to: Receiver,
   open: (url: string, protocols: string[]) => Socket | Promise<Socket> = (url, protocols) => new http.WebSocket!(url.replace(/^http/, "ws"), protocols),
 ): Stream {
-  const answers = new Map<number, { done: (id: string) => void; failed: (e: DuplexError) => void }>();
+  const answers = new Map<number, { done: (said: string) => void; failed: (e: DuplexError) => void }>();
   let socket: Socket | undefined;
   let over = false;
   let refs = 0;
@@ -44,7 +44,7 @@ export function websocket(
   const ping = () => {
     const asked = now();
     say({ op: "ping" }).then(
-      () => to.answered(now() - asked),
+      (version) => to.answered(now() - asked, version),
       () => {}, // lost says so
     );
   };
@@ -55,7 +55,7 @@ export function websocket(
     if (!m.op) return to.message(parse(m));
     const answer = answers.get(m.ref);
     answers.delete(m.ref);
-    if (m.op === "ok") answer?.done(m.id);
+    if (m.op === "ok") answer?.done(m.id ?? m.http);
     else answer?.failed(new DuplexError(m.type?.split(":").pop() ?? "error", [m.title, m.detail].filter(Boolean).join(": "), m.status, 0, true));
   };
 
