@@ -122,11 +122,13 @@ export interface Publication {
 }
 /** Keeps publications over reloads. */
 export interface OutboxStore {
-    /** All that is kept, in the order in which they were first put. */
+    /** What is kept, in the order in which it was first put. It is asked at the start, and again with each connection. */
     load(): Promise<Publication[]>;
     /** Keeps a publication, or changes the one with its key. */
     put(publication: Publication): Promise<void>;
     remove(key: string): Promise<void>;
+    /** The client is closed: others may have what it has left. */
+    close?(): void;
 }
 /** A refusal by the server (RFC 9457, PROTOCOL.md §9), or a fault on the way to it. */
 export declare class DuplexError extends Error {
@@ -230,8 +232,8 @@ export interface CheckReport {
 }
 /**
  * Keeps publications in IndexedDB, so that they outlive the page: a reload, a crash, the browser's
- * end. Each client keeps its own; what one has left behind, the next that loads takes over, in the
- * order in which it was made. The name stands for a server and its user.
+ * end. Each client keeps its own; what one has left behind, another takes over, in the order in which
+ * it was made. The name stands for a server and its user.
  */
 export declare function indexedDBStore(name: string): OutboxStore;
 export interface DuplexOptions extends Options {
