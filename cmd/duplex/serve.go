@@ -201,7 +201,9 @@ func (c *serveCommand) config(logger *slog.Logger) (*server.Config, error) {
 
 // Run serves until the context ends.
 func (c *serveCommand) Run(ctx context.Context, out *console) error {
-	config, err := c.config(slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: c.LogLevel})))
+	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: c.LogLevel}))
+	slog.SetDefault(logger) // what libraries say goes there, too
+	config, err := c.config(logger)
 	if err != nil {
 		return err
 	}
