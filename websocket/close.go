@@ -81,7 +81,7 @@ func (c *Conn) sendClose(ctx context.Context, payload []byte, why error) error {
 	}
 	c.out.closing = why
 	c.out.bound(0)
-	return c.writeFrame(ctx, wire.Close, true, payload)
+	return c.writeFrame(ctx, wire.Close, payload)
 }
 
 // closedByPeer answers a close frame, or takes it as the answer to ours.

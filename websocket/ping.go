@@ -22,7 +22,7 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	payload, pong := c.pings.add()
-	err := c.writeFrame(ctx, wire.Ping, true, payload)
+	err := c.writeFrame(ctx, wire.Ping, payload)
 	c.endFrame()
 	if err != nil {
 		c.pings.forget(pong)
@@ -56,7 +56,7 @@ func (c *Conn) writeControl(ctx context.Context, opcode wire.Opcode, payload []b
 		return err
 	}
 	defer c.endFrame()
-	return c.writeFrame(ctx, opcode, true, payload)
+	return c.writeFrame(ctx, opcode, payload)
 }
 
 // Latency gives the round trip of the last ping that was answered, or 0.
@@ -79,7 +79,7 @@ func (c *Conn) sendPong() {
 			c.out.bound(controlTimeout)
 			c.out.aside = true
 			// An error has ended the connection; whoever reads or writes will be told.
-			c.writeFrame(context.Background(), wire.Pong, true, *payload)
+			c.writeFrame(context.Background(), wire.Pong, *payload)
 		}
 		c.writing.unlock()
 		c.pourOut()

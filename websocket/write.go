@@ -58,7 +58,7 @@ func (c *Conn) writeMessage(ctx context.Context, messageType MessageType, payloa
 	if err != nil {
 		return err
 	}
-	err = c.writeFrame(ctx, messageType, true, payload)
+	err = c.writeFrame(ctx, messageType, payload)
 	c.endMessage(waited)
 	return err
 }
@@ -172,9 +172,10 @@ func (c *Conn) endFrame() {
 	c.pourOut()
 }
 
-// writeFrame is for who is inside writing, as is all that follows.
-func (c *Conn) writeFrame(ctx context.Context, opcode wire.Opcode, fin bool, payload []byte) error {
-	return c.writeWith(ctx, wire.Header{Fin: fin, Opcode: opcode}, payload)
+// writeFrame writes a whole message, or a control frame. It is for who is inside
+// writing, as is all that follows.
+func (c *Conn) writeFrame(ctx context.Context, opcode wire.Opcode, payload []byte) error {
+	return c.writeWith(ctx, wire.Header{Fin: true, Opcode: opcode}, payload)
 }
 
 // writeWith writes a frame with a header that lacks length and mask.

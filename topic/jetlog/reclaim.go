@@ -70,7 +70,7 @@ func (l *Log) reclaim(ctx context.Context) error {
 			}
 		}
 		if state.bytes > 2*needed+l.slack {
-			if err := l.carry(ctx, s.store, s.bit, state); err != nil {
+			if err := l.carry(ctx, s.bit, state); err != nil {
 				return err
 			}
 		}
@@ -80,7 +80,7 @@ func (l *Log) reclaim(ctx context.Context) error {
 
 // carry copies what is needed of the older half of a store to the store of old
 // entries. The next reclaim removes that half.
-func (l *Log) carry(ctx context.Context, from store, bit uint64, state storeState) error {
+func (l *Log) carry(ctx context.Context, bit uint64, state storeState) error {
 	before := state.first + (state.last-state.first+1)/2
 	for seq := uint64(0); ; {
 		refs, next := l.refsBefore(seq, before, bit)

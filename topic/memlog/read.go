@@ -39,7 +39,7 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 		if err := l.rlock(); err != nil {
 			return topic.Page{}, err
 		}
-		page, found := l.page(interests, readings, limit)
+		page, found := l.page(readings, limit)
 		l.mu.RUnlock()
 		if found {
 			return page, nil
@@ -52,7 +52,7 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 
 // page makes the page, unless it would take too long to find where the gaps
 // end; then the readings know how far it came.
-func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.Limit) (page topic.Page, found bool) {
+func (l *Log) page(readings []reading, limit topic.Limit) (page topic.Page, found bool) {
 	most := keep.SearchItems
 	for i := range readings {
 		r := &readings[i]
