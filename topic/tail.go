@@ -81,6 +81,20 @@ func (t *tail) position() (next uint64, end ID) {
 	return t.next, t.end
 }
 
+// full reports whether there is a whole turn, or more, from position next on.
+func (t *tail) full(next uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if next < t.first || t.next-next >= turnEntries {
+		return true
+	}
+	bytes := 0
+	for ; next < t.next; next++ {
+		bytes += len(t.ring[next%tailEntries].Data)
+	}
+	return bytes > turnBytes
+}
+
 // take appends the entries from position next on to those of a turn, as far as
 // it has room for them. It reports false if the tail no longer reaches back to
 // next.

@@ -102,3 +102,29 @@ func TestTailIsBoundedByBytes(t *testing.T) {
 		t.Errorf("a full turn has grown to %d entries", len(turn))
 	}
 }
+
+// A turn is full by count or by bytes, and what the tail no longer has is more
+// than one.
+func TestTailIsFull(t *testing.T) {
+	var tail tail
+	for i := range uint64(turnEntries + 3) {
+		tail.push([]*Entry{tailEntry(i+1, 1)})
+	}
+	tail.push([]*Entry{tailEntry(100, turnBytes)})
+	for next, want := range map[uint64]bool{
+		0:                   true,
+		4:                   true,
+		5:                   true, // by bytes
+		turnEntries + 2:     true, // by a byte
+		turnEntries + 3:     false,
+		turnEntries + 3 + 1: false, // nothing
+	} {
+		if tail.full(next) != want {
+			t.Errorf("from %d on: full is %v", next, !want)
+		}
+	}
+	tail.reset(ID{1, 100})
+	if next, _ := tail.position(); !tail.full(next-1) || tail.full(next) {
+		t.Error("after a reset")
+	}
+}

@@ -14,9 +14,11 @@ func (s *shard) beginYields() { s.yielded, s.stretch = time.Now(), minStretch }
 
 // yield lets others run, such as publishers, if the shard has worked for long,
 // and lets what they have published join the turn. It reports whether it did.
+// If a turn's worth waits already, publishers have to wait, too: or more and more
+// would.
 func (s *shard) yield() bool {
 	began := time.Now()
-	if began.Sub(s.yielded) < s.stretch {
+	if began.Sub(s.yielded) < s.stretch || s.hub.tail.full(s.next) {
 		return false
 	}
 	s.hub.yield()

@@ -72,7 +72,8 @@ func TestWhatComesJoinsTheTurn(t *testing.T) {
 	})
 }
 
-// What joins a turn has to have room in it.
+// What joins a turn has to have room in it. While another turn waits, publishers
+// wait, too.
 func TestTurnThatIsJoinedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const more = 200
@@ -96,6 +97,9 @@ func TestTurnThatIsJoinedIsBounded(t *testing.T) {
 			if sum != 1+more {
 				t.Errorf("subscriber %d got %d events", i, sum)
 			}
+		}
+		if yields != 5 { // one in the first turn, none in the second, then two in each
+			t.Errorf("it has yielded %d times", yields)
 		}
 	})
 }
