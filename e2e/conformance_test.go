@@ -57,11 +57,7 @@ func TestConformanceOverUDP(t *testing.T) {
 			skip[c.Name] = "needs -conformance, or is not about UDP"
 		}
 	}
-	ctx, cancel := launch(t,
-		chromedp.Flag("disable-quic", false),
-		chromedp.Flag("ignore-certificate-errors-spki-list", conformance.KeyHash()),
-		chromedp.Flag("webtransport-developer-mode", true), // takes authorities that are not public
-	)
+	ctx, cancel := launch(t, sessionsTo(conformance.KeyHash())...)
 	t.Cleanup(cancel)
 	conformance.Run(t, &conformance.Agent{
 		Skip: skip,

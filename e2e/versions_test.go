@@ -43,6 +43,9 @@ func serveSecure(t testing.TB, flags ...string) *secureServer {
 	return &secureServer{s, found[1], filepath.Join(dir, "ca.pem")}
 }
 
+// address is the HOST:PORT of TLS.
+func (s *secureServer) address() string { return strings.TrimPrefix(s.secure, "https://") }
+
 // connections is how many TCP connections to an address are open, by what the
 // kernel says of the server's side.
 func connections(t testing.TB, address string) int {

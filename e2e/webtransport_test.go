@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -78,15 +79,30 @@ func TestClientWithoutWebTransport(t *testing.T) {
 	}
 }
 
+// launchWithQUIC starts a browser that opens sessions to servers.
+func launchWithQUIC(t *testing.T, servers ...*secureServer) (ctx context.Context, cancel func()) {
+	t.Helper()
+	var keys []string
+	for _, s := range servers {
+		keys = append(keys, keyHash(t, s.address(), s.authority))
+	}
+	return launch(t, sessionsTo(keys...)...)
+}
+
+// sessionsTo has a browser open sessions to servers with keys, although it knows
+// their authorities only here.
+func sessionsTo(keys ...string) []chromedp.ExecAllocatorOption {
+	return []chromedp.ExecAllocatorOption{
+		chromedp.Flag("disable-quic", false),
+		chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(keys, ",")),
+		chromedp.Flag("webtransport-developer-mode", true),
+	}
+}
+
 // The check of the start page tells what becomes of UDP.
 func TestCheckOverUDP(t *testing.T) {
 	s, without := serveSecure(t, "--http3"), serveSecure(t)
-	address := func(s *secureServer) string { return strings.TrimPrefix(s.secure, "https://") }
-	ctx, cancel := launch(t,
-		chromedp.Flag("disable-quic", false),
-		chromedp.Flag("ignore-certificate-errors-spki-list", keyHash(t, address(s), s.authority)+","+keyHash(t, address(without), without.authority)),
-		chromedp.Flag("webtransport-developer-mode", true), // takes authorities that are not public
-	)
+	ctx, cancel := launchWithQUIC(t, s, without)
 	t.Cleanup(cancel)
 	for _, test := range []struct {
 		name    string
@@ -102,7 +118,7 @@ func TestCheckOverUDP(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			proxy, err := hostile.ListenUDP(&hostile.Network{Datagrams: test.network}, address(test.server))
+			proxy, err := hostile.ListenUDP(&hostile.Network{Datagrams: test.network}, test.server.address())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,5 +128,32 @@ func TestCheckOverUDP(t *testing.T) {
 			perform(p, "look", chromedp.ScrollIntoView(chromedp.CSS("#check")))
 			p.screenshot("home-check-udp-" + strings.ReplaceAll(test.name, "/", "") + ".png")
 		})
+	}
+}
+
+// What the server refuses to a page's Origin, the page is told of all transports.
+func TestCheckOfAnotherOrigin(t *testing.T) {
+	s, home := serveSecure(t, "--http3"), serveSecure(t)
+	allowing := serveSecure(t, "--http3", "--allow-origin", home.secure)
+	ctx, cancel := launchWithQUIC(t, s, home, allowing)
+	t.Cleanup(cancel)
+	p := openTab(t, ctx, home.secure+emptyPage, chromedp.WithNewBrowserContext())
+	for _, test := range []struct {
+		server *secureServer
+		want   string
+	}{
+		{s, strings.Repeat("origin-refused ", 6)},
+		{allowing, strings.Repeat("works ", 6)},
+	} {
+		for _, timeout := range checkTimeouts {
+			p.run(fmt.Sprintf(`import("/check.js").then(({ check }) => check(%q, { timeout: %d })).then((found) => window.found = found)`, test.server.secure, timeout.Milliseconds()))
+			got := evaluate[string](p, `found.results.map((r) => (r.cause ?? "works") + " ").join("")`)
+			if got == test.want {
+				break
+			}
+			if t.Logf("in %v: %s", timeout, got); timeout == longestCheck {
+				t.Errorf("found %s, want %s", got, test.want)
+			}
+		}
 	}
 }

@@ -39,7 +39,7 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     } catch {
       signal.throwIfAborted();
       // A page sees nothing of an answer that is not for it, but that there is one.
-      await fetch(base, { mode: "no-cors", cache: "no-store", signal }).catch(() => {
+      await fetch(`${base}/client.js`, { mode: "no-cors", cache: "no-store", signal }).catch(() => {
         throw new No("unreached", "the server cannot be reached");
       });
       throw new No("origin-refused", "the server takes no requests of this Origin (--allow-origin)");
@@ -107,12 +107,17 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     return result;
   }
 
+  /** What the answer was, a browser keeps to itself; a poll may have found out. */
+  function refusal(cause: Cause, why: string): No {
+    const poll = results.at(-1)!;
+    return poll.cause === "origin-refused" ? new No(poll.cause, poll.why!) : new No(cause, why);
+  }
+
   async function websocket(signal: AbortSignal): Promise<Result> {
     if (!globalThis.WebSocket) throw new No("not-offered", "this browser has no WebSocket");
     const began = now();
     const protocols = options.token ? ["duplex.v1", `bearer.${options.token}`] : ["duplex.v1"];
-    // What the answer was, a browser keeps to itself.
-    const refused = new No("upgrade-refused", "something on the way refuses handshakes, or drops Upgrade");
+    const refused = refusal("upgrade-refused", "something on the way refuses handshakes, or drops Upgrade");
     const id = await firstMessage(new WebSocket(topic.replace(/^http/, "ws"), protocols), signal, refused);
     return { firstSignal: now() - began, overhead: envelope(id) + 4 };
   }
@@ -125,8 +130,7 @@ export async function check(url: string | URL, options: CheckOptions = {}): Prom
     if (!announced && results.at(-1)!.version !== "HTTP/3") throw new No("not-offered", "the server does not announce HTTP/3 (--http3)");
     const { Session } = await import("./webtransport.js");
     const began = now();
-    // Nor is a page told why there is no session. That the server refuses it, other transports say.
-    const refused = new No("unreached", "no session opens: nobody listens at the UDP port, or this browser does not take its certificate for HTTP/3");
+    const refused = refusal("unreached", "no session opens: nobody listens at the UDP port, or this browser does not take its certificate for HTTP/3");
     const blocked = new No("udp-blocked", "nobody answers by UDP: it is blocked on the way, or the port is not open");
     try {
       const id = await firstMessage(new Session(topic, ["duplex.v1"]), signal, refused, blocked);
