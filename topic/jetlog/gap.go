@@ -8,83 +8,71 @@ import (
 	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-// misses reports whether a reader of the patterns that was given everything up
-// to seq, and told of the losses up to told, misses a lost entry.
-func (x *index) misses(patterns []topic.Pattern, seq, told uint64) bool {
-	if x.newestLost <= seq {
-		return false
+// misses reports whether the reader misses a lost entry. That is not known if
+// the search, which may look at most items, does not get to its end: call
+// again.
+func (x *index) misses(s *keep.LossSearch, most *int) (missed, known bool) {
+	if x.newestLost <= s.Seq {
+		return false, true
 	}
-	wild := false
-	for _, p := range patterns {
+	for _, p := range s.Patterns {
 		if !p.Literal() {
-			wild = true
 			continue
 		}
 		if t := x.topics[p.String()]; t != nil {
-			if t.lost().Hits(seq, told) {
-				return true
+			if t.lost().Hits(s.Seq, s.Told) {
+				return true, true
 			}
-		} else if x.policyOf(p.String()).Forgotten.Hits(seq, told) {
-			return true
+		} else if x.policyOf(p.String()).Forgotten.Hits(s.Seq, s.Told) {
+			return true, true
 		}
 	}
-	if !wild {
-		return false
+	if !s.Wild {
+		return false, true
 	}
 	for _, policy := range x.policies {
-		if policy.Forgotten.Hits(seq, told) && policy.MayHave(patterns) {
-			return true
+		if policy.Forgotten.Hits(s.Seq, s.Told) && policy.MayHave(s.Patterns) {
+			return true, true
 		}
 	}
-	var broad []topic.Pattern
-	for _, p := range patterns {
+	if !s.Begun() {
+		if missed, known := x.missesBelow(s); known {
+			return missed, true
+		}
+	}
+	return keep.SearchLosses(s, &x.losses, x.lost, func(t *topicLog) (string, keep.Loss) { return t.name, t.lost() }, most)
+}
+
+// missesBelow is misses for the known topics of patterns with wildcards. It looks at
+// those below the first segments of each; if there are many, it does not know.
+func (x *index) missesBelow(s *keep.LossSearch) (missed, known bool) {
+	looked := 0
+	for _, p := range s.Patterns {
 		if p.Literal() {
 			continue
 		}
-		misses, known := x.missesBelow(p, seq, told)
-		if misses {
-			return true
-		}
-		if !known {
-			broad = append(broad, p)
-		}
-	}
-	return len(broad) > 0 && x.missesAny(broad, seq, told)
-}
-
-// missesBelow is misses for the known topics of a pattern. It looks at those
-// below the pattern's first segments; if there are many, it does not know.
-func (x *index) missesBelow(p topic.Pattern, seq, told uint64) (misses, known bool) {
-	prefix, _, _ := strings.Cut("/"+p.String(), "/*")
-	prefix = (prefix + "/")[1:]
-	looked := 0
-	for t := range x.names.After(prefix) {
-		if !strings.HasPrefix(t.name, prefix) {
-			break
-		}
-		if t.lost().Hits(seq, told) && p.Match(t.name) {
-			return true, true
-		}
-		if looked++; looked == gapTopics {
-			return false, false
+		prefix, _, _ := strings.Cut("/"+p.String(), "/*")
+		prefix = (prefix + "/")[1:]
+		for t := range x.names.After(prefix) {
+			if !strings.HasPrefix(t.name, prefix) {
+				break
+			}
+			if t.lost().Hits(s.Seq, s.Told) && p.Match(t.name) {
+				return true, true
+			}
+			if looked++; looked == keep.GlanceItems {
+				return false, false
+			}
 		}
 	}
 	return false, true
 }
 
-// gapTopics is how many topics are looked at by name, before all losses are.
-const gapTopics = 1024
-
-// missesAny looks at all losses since then.
-func (x *index) missesAny(patterns []topic.Pattern, seq, told uint64) bool {
-	// A loss is never earlier on the clock than its entry in the sequence, so
-	// nothing that was lost before told or seq matters.
-	for n := x.losses.next; n != &x.losses && n.At > max(seq, told); n = n.next {
-		if n.Hits(seq, told) && keep.Matches(patterns, n.topic.name) {
-			return true
-		}
-	}
-	return false
+// mayMiss is misses in one step: what takes too long may be a loss.
+func (x *index) mayMiss(patterns []topic.Pattern, seq uint64) bool {
+	search, most := keep.SearchFor(patterns, seq, 0), keep.GlanceItems
+	missed, known := x.misses(&search, &most)
+	return missed || !known
 }
 
 // before returns the position just before the first retained entry of the
@@ -94,7 +82,7 @@ func (x *index) before(first uint64, patterns []topic.Pattern) (seq, told uint64
 	if first == 0 {
 		return x.end, 0
 	}
-	if x.misses(patterns, first-1, 0) {
+	if x.mayMiss(patterns, first-1) {
 		told = x.clock
 	}
 	return first - 1, told
@@ -116,15 +104,20 @@ func (x *index) first(r *reading, most *int) (seq uint64, found bool) {
 		}
 		return seq, true
 	}
+	var selection keep.Selection[uint32]
+	selection.AddPatterns(r.patterns)
 	for it := range x.order.After(r.searched) {
-		if it.Live() && keep.Matches(r.patterns, x.numbered[it.Value.topic-1].name) {
+		number := it.Value.topic
+		if selection.Work++; it.Live() && selection.Has(number, x.numbered[number-1].name, it.Seq) {
+			*most -= selection.Work
 			return it.Seq, true
 		}
-		r.searched = it.Seq
-		if *most--; *most <= 0 {
+		if r.searched = it.Seq; selection.Work >= *most {
+			*most = 0
 			return 0, false
 		}
 	}
+	*most -= selection.Work
 	return 0, true
 }
 

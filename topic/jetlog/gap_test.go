@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-// Who looks for losses by name finds what is found among all losses.
-func TestMissesBelow(t *testing.T) {
+// Who looks for losses by name, or in the list of them in small steps, finds those that there
+// are.
+func TestMisses(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -33,9 +35,24 @@ func TestMissesBelow(t *testing.T) {
 		p := pattern1(t, strings.Join(append(segments, []string{"*", "**"}[r.IntN(2)]), "/"))
 		seq := r.Uint64N(x.end + 1)
 		told := []uint64{0, r.Uint64N(x.clock + 1)}[r.IntN(2)]
-		want := x.missesAny([]topic.Pattern{p}, seq, told)
-		if got, known := x.missesBelow(p, seq, told); got != want || !known {
-			t.Fatalf("%s after %d, told %d: %v, %v, want %v", p, seq, told, got, known, want)
+		want := false
+		for _, topic := range x.topics {
+			want = want || topic.lost().Hits(seq, told) && p.Match(topic.name)
+		}
+		search := keep.SearchFor([]topic.Pattern{p}, seq, told)
+		if got, known := x.missesBelow(&search); got != want || !known {
+			t.Fatalf("%s after %d, told %d: %v, %v by name, want %v", p, seq, told, got, known, want)
+		}
+		of := func(t *topicLog) (string, keep.Loss) { return t.name, t.lost() }
+		got, known := false, false
+		for steps := 0; !known; steps++ {
+			most := 1 + r.IntN(50)
+			if got, known = keep.SearchLosses(&search, &x.losses, x.lost, of, &most); steps > 400 {
+				t.Fatalf("%s after %d, told %d: no end", p, seq, told)
+			}
+		}
+		if got != want {
+			t.Fatalf("%s after %d, told %d: %v in steps, want %v", p, seq, told, got, want)
 		}
 		if want {
 			found++

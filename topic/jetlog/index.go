@@ -23,14 +23,15 @@ type index struct {
 	numbered   []*topicLog           // by number-1; nil where a number is free
 	free       []uint32              // numbers
 	order      keep.Order[stored]
-	end        uint64 // the newest sequence number
-	message    uint64 // the newest message
-	front      uint64 // no event up to here is left
-	bytes      int64  // that count to retainBytes
-	clock      uint64 // the loss clock
-	shared     *chain // nil if the stream is this log's own
-	newestLost uint64 // of any topic
-	losses     lossNode
+	end        uint64                // the newest sequence number
+	message    uint64                // the newest message
+	front      uint64                // no event up to here is left
+	bytes      int64                 // that count to retainBytes
+	clock      uint64                // the loss clock
+	shared     *chain                // nil if the stream is this log's own
+	newestLost uint64                // of any topic
+	losses     keep.Order[*topicLog] // the known topics that have lost something, by when they last have
+	lost       uint64                // how often that was, which numbers them
 	keys       keep.Keys
 	holes      uint64 // entries that the store lacked when it was read, between others
 
@@ -75,7 +76,6 @@ func newIndex(opts *Options) *index {
 		newestOfType: make(map[typeOf]uint64),
 		types:        make(map[uint64]string),
 	}
-	x.losses.prev, x.losses.next = &x.losses, &x.losses
 	x.setPolicies(opts)
 	return x
 }
@@ -96,7 +96,7 @@ func (x *index) newTopic(name string, p *keep.Policy) *topicLog {
 	}
 	// What was lost of it before, if it ever was known, is forgotten.
 	if p.Forgotten.Seq > 0 {
-		t.losses = &lossNode{topic: t, Loss: p.Forgotten}
+		t.losses = &lastLoss{Loss: p.Forgotten}
 	}
 	x.topics[t.name] = t
 	x.names.Add(t)
@@ -117,7 +117,7 @@ func (x *index) forget(t *topicLog) {
 	if n := t.losses; n != nil {
 		f := &t.policy.Forgotten
 		*f = keep.Loss{Seq: max(f.Seq, n.Seq), At: max(f.At, n.At)}
-		n.unlink()
+		x.unlist(n)
 		t.losses = nil
 	}
 	delete(x.topics, t.name)
@@ -130,13 +130,19 @@ func (x *index) forget(t *topicLog) {
 func (x *index) lose(t *topicLog, seq uint64) {
 	n := t.losses
 	if n == nil {
-		n = &lossNode{topic: t}
+		n = new(lastLoss)
 		t.losses = n
 	}
-	n.unlink()
-	n.Loss = keep.Loss{Seq: max(n.Seq, seq), At: x.clock}
-	n.prev, n.next = &x.losses, x.losses.next
-	n.prev.next, n.next.prev = n, n
+	x.unlist(n)
+	x.lost++
+	*n = lastLoss{keep.Loss{Seq: max(n.Seq, seq), At: x.clock}, x.lost}
+	x.losses.Push(x.lost, t)
+}
+
+func (x *index) unlist(n *lastLoss) {
+	if n.listed > 0 {
+		x.losses.Drop(n.listed)
+	}
 }
 
 // append makes an entry the newest of the log, and applies the limits of its

@@ -17,6 +17,7 @@ type reading struct {
 	wild     bool   // not all of the patterns are literal
 	known    bool   // the cursor is of this log
 	from     uint64 // what is selected lies after it
+	losing   keep.LossSearch
 	searched uint64 // up to here nothing that is selected is left; not kept without a gap
 }
 
@@ -56,6 +57,7 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 		r := reading{patterns: in.Patterns, wild: keep.Wild(in.Patterns), known: known}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
+			r.losing = keep.SearchFor(r.patterns, in.After.Seq, in.After.Told)
 		}
 		readings = append(readings, r)
 	}
@@ -81,8 +83,14 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	most := keep.SearchItems
 	for i := range readings {
 		r := &readings[i]
-		if r.known && !x.misses(r.patterns, r.from, interests[i].After.Told) {
-			continue
+		if r.known {
+			missed, known := x.misses(&r.losing, &most)
+			if !known {
+				return topic.Page{}, nil, false
+			}
+			if !missed {
+				continue
+			}
 		}
 		oldest, found := x.first(r, &most)
 		if !found {
@@ -107,10 +115,8 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	page.More = s.more
 	page.Cursor.ID = l.id(s.seq)
 	if page.More { // else nothing lies after it, also no loss
-		for _, r := range readings {
-			if x.misses(r.patterns, s.seq, 0) {
-				page.Cursor.Told = x.clock
-			}
+		if slices.ContainsFunc(readings, func(r reading) bool { return x.mayMiss(r.patterns, s.seq) }) {
+			page.Cursor.Told = x.clock
 		}
 	}
 	return page, s.refs, true
@@ -161,13 +167,12 @@ func (c *choice) search(readings []reading) {
 	x := c.log.index
 	selection, from := x.selection(readings)
 	c.seq = from
-	items := 0
 	for it := range x.order.After(from) {
-		if items++; items > keep.SearchItems {
+		if selection.Work >= keep.SearchItems {
 			c.more = true
 			return
 		}
-		if it.Live() && selection.Has(it.Value.topic, x.numbered[it.Value.topic-1].name, it.Seq) && !c.add(c.log.refOf(it)) {
+		if selection.Work++; it.Live() && selection.Has(it.Value.topic, x.numbered[it.Value.topic-1].name, it.Seq) && !c.add(c.log.refOf(it)) {
 			return
 		}
 		c.seq = it.Seq
@@ -233,18 +238,21 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 		return page, refs, nil
 	}
 	for seq := x.end + 1; ; {
-		items, full := 0, false
+		var selection keep.Selection[uint32]
+		selection.AddPatterns(patterns)
+		over := true
 		for it := range x.order.Before(seq) {
-			if items++; items > keep.SearchItems {
+			if over = selection.Work < keep.SearchItems; !over {
 				break
 			}
-			if full = it.Live() && keep.Matches(patterns, x.numbered[it.Value.topic-1].name) && !add(l.refOf(it)); full {
+			number := it.Value.topic
+			if selection.Work++; it.Live() && selection.Has(number, x.numbered[number-1].name, it.Seq) && !add(l.refOf(it)) {
 				break
 			}
 			seq = it.Seq
 		}
 		l.mu.RUnlock()
-		if full || items <= keep.SearchItems {
+		if over {
 			slices.Reverse(refs)
 			return page, refs, nil
 		}

@@ -70,12 +70,14 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 		put(t.lost().Seq, t.lost().At)
 	}
 	for _, t := range x.numbered {
-		if t != nil && (t.losses == nil || t.losses.next == nil) {
+		if t != nil && (t.losses == nil || t.losses.listed == 0) {
 			write(t)
 		}
 	}
-	for node := x.losses.prev; node != &x.losses; node = node.prev {
-		write(node.topic)
+	for it := range x.losses.After(0) {
+		if it.Live() {
+			write(it.Value)
+		}
 	}
 	items := 0
 	for _, t := range x.topics {
@@ -139,7 +141,7 @@ func restore(b []byte, o *Options) (*index, error) {
 		switch {
 		case lost.Seq == 0:
 		case lost == t.policy.Forgotten:
-			t.losses = &lossNode{topic: t, Loss: lost}
+			t.losses = &lastLoss{Loss: lost}
 		default:
 			clock := x.clock
 			x.clock = lost.At

@@ -16,7 +16,7 @@ type topicLog struct {
 	seqs   []uint64 // its entries, oldest first; ends with that of the topic's end
 	bytes  int64    // of the data of its events
 	policy *keep.Policy
-	losses *lossNode // nil if nothing was lost
+	losses *lastLoss // nil if nothing was lost
 	ended  bool      // its newest entry is its end
 }
 
@@ -26,20 +26,11 @@ func (t *topicLog) Name() string { return t.name }
 func (t *topicLog) Len() int         { return len(t.seqs) }
 func (t *topicLog) Seq(i int) uint64 { return t.seqs[i] }
 
-// lossNode is the newest loss of a topic. Nodes are listed by when that was,
-// newest first; but not those of what had been forgotten when the topic was
-// new. Several may be of one time, as the messages of nodes say it: so this is
-// no keep.Order.
-type lossNode struct {
+// lastLoss is the newest loss of a topic. Several may be of one time, as the messages
+// of nodes say it: so they are listed by a number of their own.
+type lastLoss struct {
 	keep.Loss
-	topic      *topicLog
-	prev, next *lossNode
-}
-
-func (n *lossNode) unlink() {
-	if n.next != nil {
-		n.prev.next, n.next.prev = n.next, n.prev
-	}
+	listed uint64 // in index.losses; 0: not, as what had been forgotten when the topic was new
 }
 
 func (t *topicLog) lost() keep.Loss {

@@ -16,6 +16,7 @@ var gapTests = []test{
 	{name: "Batch", bounds: keepTwo, f: testGapBatch},
 	{name: "Union", bounds: keepTwo, f: testGapUnion},
 	{name: "Pattern", bounds: keepTwo, f: testGapPattern},
+	{name: "Far", bounds: topic.Bounds{Rules: someRules}, f: testGapFar},
 	{name: "Interests", bounds: keepTwo, f: testGapInterests},
 	{name: "Again", bounds: keepTwo, f: testGapAgain},
 	{name: "Earliest", bounds: keepTwo, f: testEarliest},
@@ -123,6 +124,36 @@ func (l *subject) testInterleaved(patterns ...string) {
 			l.t.Errorf("%q by %d: %d gaps, want one", patterns, limit, gaps)
 		}
 	}
+}
+
+// A gap is told however far it is from there to what is left, and a log that is
+// searched for many patterns is not held up for long by that.
+func testGapFar(l *subject) {
+	start := l.start()
+	l.append("pair/1", "0")
+	for range 20 {
+		l.append("busy", make([]string, 1000)...)
+	}
+	oldest := l.append("pair/1", "1")
+	l.append("pair/1", "2")
+	l.read(start, "pair/*").wantGap(oldest, "1", "2")
+	l.read(start, "pair/1").wantGap(oldest, "1", "2")
+	many := []string{"pair/*"}
+	for i := range 999 {
+		many = append(many, "*/"+strconv.Itoa(i))
+	}
+	l.read(start, many...).wantGap(oldest, "1", "2")
+	wantList(l.t, "newest", l.newest(2, many...), "1", "2")
+
+	// Each topic is compared with all patterns once.
+	for i := range 1000 {
+		l.append("quiet/of/"+strconv.Itoa(i), "q")
+	}
+	page := l.read(l.at(oldest.Seq+1), many...).page()
+	if n := page.Cursor.Seq - oldest.Seq; n < 10 || n > 20 || !page.More {
+		l.t.Errorf("looks at %d topics for %d patterns at a time", n, len(many))
+	}
+	l.read(l.at(oldest.Seq+1), many...).want()
 }
 
 // Gaps has one "for each interest whose cursor has a gap".

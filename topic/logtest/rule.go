@@ -28,6 +28,7 @@ var someRules = rules(
 	topic.Rule{Pattern: parse("game/**")[0], RetainEvents: new(0)},
 	topic.Rule{Pattern: parse("quote/*")[0], RetainEvents: new(1)},
 	topic.Rule{Pattern: parse("two")[0], RetainEvents: new(2)},
+	topic.Rule{Pattern: parse("pair/*")[0], RetainEvents: new(2)},
 	topic.Rule{Pattern: parse("many")[0], RetainEvents: new(1000), RetainAge: 1000 * time.Hour},
 	topic.Rule{Pattern: parse("minute/kept")[0]},
 	topic.Rule{Pattern: parse("minute/*")[0], RetainAge: time.Minute},

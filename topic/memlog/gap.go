@@ -7,24 +7,14 @@ import (
 	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-// losing is a search for losses, by a reader that was given everything up to
-// seq and told of the losses up to told.
-type losing struct {
-	patterns  []topic.Pattern
-	wild      bool // not all of the patterns are literal
-	seq, told uint64
-	// The losses from top on the clock down to bottom were looked at.
-	top, bottom uint64
-}
-
 // misses reports whether the reader misses a lost entry. That is not known if
 // the search, which may look at most items, does not get to its end: call
 // again.
-func (l *Log) misses(x *losing, most *int) (misses, known bool) {
-	if l.newestLost <= x.seq {
+func (l *Log) misses(x *keep.LossSearch, most *int) (misses, known bool) {
+	if l.newestLost <= x.Seq {
 		return false, true
 	}
-	for _, p := range x.patterns {
+	for _, p := range x.Patterns {
 		if !p.Literal() {
 			continue
 		}
@@ -32,56 +22,25 @@ func (l *Log) misses(x *losing, most *int) (misses, known bool) {
 		if t := l.topics[p.String()]; t != nil {
 			lost = l.lossOf(t)
 		}
-		if lost.Hits(x.seq, x.told) {
+		if lost.Hits(x.Seq, x.Told) {
 			return true, true
 		}
 	}
-	if !x.wild {
+	if !x.Wild {
 		return false, true
 	}
 	for _, p := range l.policies {
-		if p.Forgotten.Hits(x.seq, x.told) && p.MayHave(x.patterns) {
+		if p.Forgotten.Hits(x.Seq, x.Told) && p.MayHave(x.Patterns) {
 			return true, true
 		}
 	}
-	// A loss is never earlier on the clock than its entry in the sequence, so
-	// nothing that was lost before told or seq matters.
-	floor := max(x.seq, x.told)
-	if x.top == 0 {
-		x.top, x.bottom = l.clock, l.clock+1
-	}
-	newer := max(x.top, floor)
-	hit, reached := l.lossBetween(x, l.clock, newer, most)
-	if hit || reached > newer {
-		x.top = 0 // more was lost meanwhile than can be looked at
-		return hit, hit
-	}
-	x.top = l.clock
-	hit, x.bottom = l.lossBetween(x, x.bottom-1, floor, most)
-	return hit, hit || x.bottom <= floor
-}
-
-// lossBetween looks for a loss that the reader misses, from one time on the
-// clock back to another, which it does not look at. It returns how far it came.
-func (l *Log) lossBetween(x *losing, from, to uint64, most *int) (hit bool, reached uint64) {
-	for it := range l.losses.Before(from + 1) {
-		if it.Seq <= to {
-			break
-		}
-		if it.Live() && keep.Matches(x.patterns, it.Value.name) && l.lossOf(it.Value).Hits(x.seq, x.told) {
-			return true, it.Seq
-		}
-		if *most--; *most <= 0 {
-			return false, it.Seq
-		}
-	}
-	return false, min(from, to)
+	return keep.SearchLosses(x, &l.losses, l.clock, func(t *topicLog) (string, keep.Loss) { return t.name, l.lossOf(t) }, most)
 }
 
 // mayMiss is misses in one step: what takes too long may be a loss.
 func (l *Log) mayMiss(patterns []topic.Pattern, seq uint64) bool {
-	most := keep.SearchItems
-	misses, known := l.misses(&losing{patterns: patterns, wild: keep.Wild(patterns), seq: seq}, &most)
+	search, most := keep.SearchFor(patterns, seq, 0), keep.GlanceItems
+	misses, known := l.misses(&search, &most)
 	return misses || !known
 }
 
@@ -119,15 +78,19 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 		}
 		return l.id(seq), true
 	}
+	var selection keep.Selection[*topicLog]
+	selection.AddPatterns(r.patterns)
 	for it := range l.order.After(r.searched) {
-		if it.Live() && keep.Matches(r.patterns, it.Value.name) {
+		if selection.Work++; it.Live() && selection.Has(it.Value, it.Value.name, it.Seq) {
+			*most -= selection.Work
 			return l.id(it.Seq), true
 		}
-		r.searched = it.Seq
-		if *most--; *most <= 0 {
+		if r.searched = it.Seq; selection.Work >= *most {
+			*most = 0
 			return topic.ID{}, false
 		}
 	}
+	*most -= selection.Work
 	return topic.ID{}, true
 }
 

@@ -43,18 +43,20 @@ func (l *Log) Newest(ctx context.Context, patterns []topic.Pattern, limit topic.
 		return page, nil
 	}
 	for seq := l.end + 1; ; {
-		items, full := 0, false
+		var selection keep.Selection[*topicLog]
+		selection.AddPatterns(patterns)
+		over := true
 		for it := range l.order.Before(seq) {
-			if items++; items > keep.SearchItems {
+			if over = selection.Work < keep.SearchItems; !over {
 				break
 			}
-			if full = it.Live() && keep.Matches(patterns, it.Value.name) && !add(it.Value.entry(it.Seq)); full {
+			if selection.Work++; it.Live() && selection.Has(it.Value, it.Value.name, it.Seq) && !add(it.Value.entry(it.Seq)) {
 				break
 			}
 			seq = it.Seq
 		}
 		l.mu.RUnlock()
-		if full || items <= keep.SearchItems {
+		if over {
 			slices.Reverse(page.Entries)
 			return page, nil
 		}

@@ -54,7 +54,7 @@ func TestLongSearchForLosses(t *testing.T) {
 		appendN(t, l, "lossy/"+strconv.Itoa(i), 2)
 	}
 	search := func(between func(), patterns ...string) (misses bool, steps int) {
-		x := losing{patterns: parse(t, patterns...), wild: true}
+		x := keep.SearchFor(parse(t, patterns...), 0, 0)
 		for {
 			steps++
 			most := keep.SearchItems

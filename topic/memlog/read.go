@@ -14,7 +14,7 @@ type reading struct {
 	wild     bool   // not all of the patterns are literal
 	known    bool   // the cursor is of this log
 	from     uint64 // what is selected lies after it
-	losing   losing
+	losing   keep.LossSearch
 	searched uint64 // up to here nothing that is selected is left; not kept without a gap
 }
 
@@ -31,7 +31,7 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 		r := reading{patterns: in.Patterns, wild: keep.Wild(in.Patterns), known: known}
 		if r.known {
 			r.from, r.searched = in.After.Seq, in.After.Seq
-			r.losing = losing{patterns: r.patterns, wild: r.wild, seq: in.After.Seq, told: in.After.Told}
+			r.losing = keep.SearchFor(r.patterns, in.After.Seq, in.After.Told)
 		}
 		readings = append(readings, r)
 	}
@@ -81,10 +81,8 @@ func (l *Log) page(readings []reading, limit topic.Limit) (page topic.Page, foun
 	}
 	page.Cursor.ID = l.id(seq)
 	if page.More { // else nothing lies after it, also no loss
-		for _, r := range readings {
-			if l.mayMiss(r.patterns, seq) {
-				page.Cursor.Told = l.clock
-			}
+		if slices.ContainsFunc(readings, func(r reading) bool { return l.mayMiss(r.patterns, seq) }) {
+			page.Cursor.Told = l.clock
 		}
 	}
 	return page, true
@@ -115,12 +113,12 @@ func (l *Log) merge(readings []reading, limit topic.Limit) (entries []*topic.Ent
 // search takes the entries of readings from the order of the log, up to seq.
 func (l *Log) search(readings []reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
 	selection, seq := l.selection(readings)
-	bytes, items := 0, 0
+	bytes := 0
 	for it := range l.order.After(seq) {
-		if items++; items > keep.SearchItems {
+		if selection.Work >= keep.SearchItems {
 			return entries, seq, true
 		}
-		if it.Live() && selection.Has(it.Value, it.Value.name, it.Seq) {
+		if selection.Work++; it.Live() && selection.Has(it.Value, it.Value.name, it.Seq) {
 			e := it.Value.entry(it.Seq)
 			if bytes += len(e.Data); len(entries) > 0 && (len(entries) == limit.Events || bytes > limit.Bytes) {
 				return entries, seq, true

@@ -13,6 +13,8 @@ const (
 	// SearchItems bounds how far a search for patterns goes in the order of
 	// the log before it lets go of the lock.
 	SearchItems = 16 << 10
+	// GlanceItems bounds a search that need not come to its end.
+	GlanceItems = 1024
 	// ExpireItems bounds how many entries and keys are let go at once, so that
 	// nobody waits long for the lock when a burst comes of age.
 	ExpireItems = 1024

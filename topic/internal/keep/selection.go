@@ -1,6 +1,10 @@
 package keep
 
-import "github.com/duplexhq/duplex/topic"
+import (
+	"math"
+
+	"github.com/duplexhq/duplex/topic"
+)
 
 // Matches reports whether one of the patterns matches a name.
 func Matches(patterns []topic.Pattern, name string) bool {
@@ -23,16 +27,24 @@ func Wild(patterns []topic.Pattern) bool {
 }
 
 // A Selection says of each entry in the order of a log whether one of several
-// interests is in it. T names a topic.
+// interests is in it. T names a topic, and does so while the lock is held. There may
+// be many patterns, long to compare with: that is done once for each topic.
 type Selection[T comparable] struct {
+	// Work is to be compared with SearchItems: one for each pattern that Has has
+	// compared, and for each entry that its caller has looked at.
+	Work int
+
 	wilds    []wildFrom
 	literals map[T]uint64 // from where
+	selected map[T]uint64 // the topics that were asked for; from where, or nowhere
 }
 
 type wildFrom struct {
 	pattern topic.Pattern
 	from    uint64
 }
+
+const nowhere = math.MaxUint64
 
 // AddTopic selects the entries of a topic after a number.
 func (s *Selection[T]) AddTopic(t T, from uint64) {
@@ -49,17 +61,33 @@ func (s *Selection[T]) AddPattern(p topic.Pattern, from uint64) {
 	s.wilds = append(s.wilds, wildFrom{p, from})
 }
 
+// AddPatterns selects all entries of the topics of patterns.
+func (s *Selection[T]) AddPatterns(patterns []topic.Pattern) {
+	for _, p := range patterns {
+		s.AddPattern(p, 0)
+	}
+}
+
 // Has reports whether an entry of a topic is selected.
-func (s Selection[T]) Has(t T, name string, seq uint64) bool {
-	if len(s.literals) > 0 {
-		if from, ok := s.literals[t]; ok && seq > from {
-			return true
-		}
+func (s *Selection[T]) Has(t T, name string, seq uint64) bool {
+	if len(s.wilds) == 1 && len(s.literals) == 0 { // there is little to remember
+		return seq > s.wilds[0].from && s.wilds[0].pattern.Match(name)
 	}
-	for _, w := range s.wilds {
-		if seq > w.from && w.pattern.Match(name) {
-			return true
+	from, ok := s.selected[t]
+	if !ok {
+		if from, ok = s.literals[t]; !ok {
+			from = nowhere
 		}
+		for _, w := range s.wilds {
+			if w.from < from && w.pattern.Match(name) {
+				from = w.from
+			}
+		}
+		if s.selected == nil {
+			s.selected = make(map[T]uint64)
+		}
+		s.selected[t] = from
+		s.Work += len(s.wilds)
 	}
-	return false
+	return seq > from
 }
