@@ -167,6 +167,7 @@ func (c *checker) run(ctx context.Context) *Report {
 			p.connect(ctx)
 		}
 	})
+	spare(probes)
 	each(probes, func(p *probe) {
 		if p.Transport != Publishing {
 			p.connect(ctx)
@@ -184,6 +185,20 @@ func (c *checker) run(ctx context.Context) *Report {
 	}
 	report.advise()
 	return report
+}
+
+// spare leaves out what needs UDP, where that was not answered.
+func spare(probes []*probe) {
+	for _, published := range probes {
+		if published.Transport != Publishing || published.Cause != UDPBlocked {
+			continue
+		}
+		for _, p := range probes {
+			if p.Version == published.Version {
+				p.fail(&failure{published.Cause, published.Why})
+			}
+		}
+	}
 }
 
 // unmask tells streams that are held back with their header from a network that

@@ -128,9 +128,13 @@ func printReport(w io.Writer, report *check.Report) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TRANSPORT\tHTTP\t\tFIRST SIGNAL\tOVERHEAD\tWHY NOT")
 	for i, r := range report.Results {
-		// A version that is not there is one row.
-		if r.Cause == check.NotOffered && i > 0 && r.Why == report.Results[i-1].Why && r.Version == report.Results[i-1].Version {
+		// A version that is not there, or does not get through, is one row.
+		whole := r.Cause == check.NotOffered || r.Cause == check.UDPBlocked
+		if whole && i > 0 && r.Why == report.Results[i-1].Why && r.Version == report.Results[i-1].Version {
 			continue
+		}
+		if whole && i+1 < len(report.Results) && r.Why == report.Results[i+1].Why {
+			r.Transport = "all"
 		}
 		works, first, overhead := "no", "", ""
 		switch {
@@ -142,9 +146,6 @@ func printReport(w io.Writer, report *check.Report) error {
 			}
 		case r.Cause == check.NotOffered:
 			works = "-"
-			if i+1 < len(report.Results) && r.Why == report.Results[i+1].Why {
-				r.Transport = "all"
-			}
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Transport, strings.TrimPrefix(r.Version, "HTTP/"), works, first, overhead, stdio.Printable(cmp.Or(r.Why, "")))
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/duplexhq/duplex/client"
 	"github.com/duplexhq/duplex/client/check"
 	"github.com/duplexhq/duplex/client/conformance/hostile"
 )
@@ -52,5 +53,24 @@ func TestCheck(t *testing.T) {
 	sub.end(exitDone)
 	if errs != "" || out == "" || !strings.Contains(sub.err.String(), "websocket does not work: ") || !strings.Contains(sub.err.String(), "subscribed (sse)") {
 		t.Errorf("%q %q %q", out, errs, sub.err.String())
+	}
+}
+
+// A version of HTTP that does not get through at all is one row.
+func TestReportOfUDP(t *testing.T) {
+	row := func(transport client.Transport, cause check.Cause, why string) check.Result {
+		return check.Result{Transport: transport, Version: check.HTTP3, Cause: cause, Why: why, Overhead: -1}
+	}
+	report := &check.Report{Results: []check.Result{
+		{Transport: client.SSE, Version: check.HTTP1, Works: true, Overhead: 100},
+		row(client.WebTransport, check.UDPBlocked, "nobody answers"), row(client.SSE, check.UDPBlocked, "nobody answers"), row(client.Poll, check.Other, "500"),
+	}}
+	var out strings.Builder
+	if err := printReport(&out, report); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(out.String()), " ")
+	if want := "sse 1.1 works 0s 100 B all 3 no nobody answers poll 3 no 500"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
