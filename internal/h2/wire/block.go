@@ -7,6 +7,27 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// A block is a list of fields that is being received.
+type block struct {
+	stream   uint32 // 0: there is none
+	of       *Stream
+	purpose  purpose
+	ends     bool   // END_STREAM
+	faulty   string // malformed for another reason than its fields
+	bytes    int    // on the wire
+	size     int    // of the fields
+	tooLarge bool
+	fields   []hpack.HeaderField
+}
+
+type purpose uint8
+
+const (
+	forRequest purpose = iota
+	forTrailer
+	forNothing // its stream is over; the table has to stay right
+)
+
 func (m *Machine) takeHeaders(h frameHeader, p []byte) *Fault {
 	p, f := h.unpad(p)
 	switch {

@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // A Priority says how soon a client wants an answer (RFC 9218 §4).
@@ -41,114 +44,91 @@ func ParsePriority(text string) Priority {
 	return p
 }
 
-// ready are the streams that have something to send and the room for it, by
-// urgency.
-type ready [lowestUrgency + 1]struct {
-	serial, shared list // the first by id, the others in turn
-	other          bool // whose turn it is
+// early is a priority of a stream that has not begun.
+type early struct {
+	stream uint32
+	Priority
 }
 
-// put enters a stream.
-func (r *ready) put(s *Stream) {
-	if s.queued {
-		return
+func (m *Machine) takePriority(h frameHeader, p []byte) *Fault {
+	switch {
+	case h.stream == 0:
+		return fault(ProtocolError, "PRIORITY of no stream")
+	case len(p) != 5 && m.idle(h.stream):
+		return fault(FrameSizeError, "PRIORITY")
+	case len(p) != 5:
+		return m.streamFault(h.stream, FrameSizeError)
+	case binary.BigEndian.Uint32(p)&maxStreamID == h.stream:
+		if m.idle(h.stream) {
+			return fault(ProtocolError, "a stream that depends on itself")
+		}
+		return m.streamFault(h.stream, ProtocolError) // RFC 7540 §5.3.1
 	}
-	s.queued = true
-	if at := &r[s.priority.Urgency]; s.priority.Incremental {
-		at.shared.append(s)
-	} else {
-		at.serial.insert(s)
+	return m.glitch() // RFC 9113 §5.3.2: deprecated
+}
+
+func (m *Machine) takePriorityUpdate(h frameHeader, p []byte) *Fault {
+	switch {
+	case h.stream != 0:
+		return fault(ProtocolError, "PRIORITY_UPDATE of a stream") // RFC 9218 §7.1, as all of this
+	case len(p) < 4:
+		return fault(FrameSizeError, "PRIORITY_UPDATE")
+	}
+	id := binary.BigEndian.Uint32(p) & maxStreamID
+	priority := ParsePriority(string(p[4:]))
+	switch s := m.streams[id]; {
+	case id == 0 || id%2 == 0 && m.idle(id):
+		return fault(ProtocolError, "PRIORITY_UPDATE of no stream")
+	case s != nil:
+		m.Prioritize(s, priority)
+	case m.idle(id):
+		m.keepEarly(id, priority)
+	}
+	return m.glitch()
+}
+
+// Prioritize sets the priority of what a stream sends from now on.
+func (m *Machine) Prioritize(s *Stream, p Priority) {
+	waits := s.queued
+	if waits {
+		m.ready.remove(s)
+	}
+	s.priority = p
+	if waits {
+		m.ready.put(s)
 	}
 }
 
-// remove is for a stream that was put there.
-func (r *ready) remove(s *Stream) {
-	at := &r[s.priority.Urgency]
-	s.queued = false
-	_ = at.serial.remove(s) || at.shared.remove(s)
-}
-
-// take gives the next, or nil. Where both kinds wait, neither waits for all of
-// the other.
-func (r *ready) take() *Stream {
-	for i := range r {
-		at := &r[i]
-		for at.serial.first != nil || at.shared.first != nil {
-			from := &at.serial
-			if from.first == nil || at.other && at.shared.first != nil {
-				from = &at.shared
-			}
-			at.other = !at.other
-			s := from.shift()
-			if s.queued = false; !s.over {
-				return s
-			}
+func (m *Machine) keepEarly(id uint32, p Priority) {
+	for i := range m.early {
+		if m.early[i].stream == id {
+			m.early[i].Priority = p
+			return
 		}
 	}
-	return nil
+	if len(m.early) < maxEarly {
+		m.early = append(m.early, early{id, p})
+	}
 }
 
-// empty reports whether there is none.
-func (r *ready) empty() bool {
-	for i := range r {
-		if r[i].serial.first != nil || r[i].shared.first != nil {
-			return false
+// priorityOf gives that of a new stream: an update counts more than a field.
+func (m *Machine) priorityOf(id uint32, fields []hpack.HeaderField) Priority {
+	p := Priority{Urgency: defaultUrgency}
+	for _, f := range fields {
+		if f.Name == "priority" {
+			p = ParsePriority(f.Value)
 		}
 	}
-	return true
-}
-
-// A list is one of streams.
-type list struct{ first, last *Stream }
-
-func (l *list) append(s *Stream) {
-	if s.next = nil; l.first == nil {
-		l.first = s
-	} else {
-		l.last.next = s
-	}
-	l.last = s
-}
-
-// insert keeps the order of ids.
-func (l *list) insert(s *Stream) {
-	if l.first == nil || l.last.id < s.id {
-		l.append(s)
-		return
-	}
-	at := &l.first
-	for (*at).id < s.id {
-		at = &(*at).next
-	}
-	s.next, *at = *at, s
-}
-
-// remove reports whether the stream was there.
-func (l *list) remove(s *Stream) bool {
-	var before *Stream
-	for at := l.first; at != nil; before, at = at, at.next {
-		if at != s {
-			continue
+	kept := m.early[:0]
+	for _, e := range m.early {
+		if e.stream == id {
+			p = e.Priority
+		} else if e.stream > id {
+			kept = append(kept, e)
 		}
-		if before == nil {
-			l.first = s.next
-		} else {
-			before.next = s.next
-		}
-		if l.last == s {
-			l.last = before
-		}
-		s.next = nil
-		return true
 	}
-	return false
-}
-
-func (l *list) shift() *Stream {
-	s := l.first
-	if l.first = s.next; l.first == nil {
-		l.last = nil
+	if m.early = kept; len(kept) == 0 {
+		m.early = nil
 	}
-	s.next = nil
-	return s
+	return p
 }
