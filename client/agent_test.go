@@ -149,7 +149,7 @@ func (a *agent) open(c *conformance.Command) {
 		config.RootCAs.AppendCertsFromPEM([]byte(c.CA))
 		transport.TLSClientConfig = config
 		a.quic = http3.New(config)
-		a.quic.Dial = a.network.DialUDP
+		a.quic.Open = a.network.OpenUDP
 		opts.WebTransport = a.quic.WebTransport
 	}
 	if c.Remembered != "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -36,12 +37,12 @@ func (c *checker) newWay(version string, on *traffic) *way {
 	if version == HTTP3 {
 		t := http3.New(c.TLS)
 		w.base.Host = cmp.Or(c.alternative, c.base.Host)
-		t.Dial = func(ctx context.Context, address string) (net.PacketConn, net.Addr, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, "udp", address)
+		t.Open = func(_ context.Context, to netip.AddrPort) (net.PacketConn, error) {
+			socket, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 			if err != nil {
-				return nil, nil, err
+				return nil, err
 			}
-			return &countedPackets{conn.(*net.UDPConn), on}, conn.RemoteAddr(), nil
+			return &countedPackets{socket, on}, nil
 		}
 		w.http.Transport, w.dial.HTTP3, w.webTransport = t, t, t.WebTransport
 		w.close = func() { _ = t.Close() } // there is nothing to be done about it

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 )
 
@@ -72,7 +73,6 @@ type Agent struct {
 type Network struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// DialUDP opens a socket for datagrams to HOST:PORT, and says which address
-	// that is.
-	DialUDP func(ctx context.Context, address string) (net.PacketConn, net.Addr, error)
+	// OpenUDP opens a socket for datagrams to the server.
+	OpenUDP func(ctx context.Context, to netip.AddrPort) (net.PacketConn, error)
 }

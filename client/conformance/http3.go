@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -47,8 +48,7 @@ var secure = sync.OnceValue(func() *identity {
 		SerialNumber:          big.NewInt(1),
 		NotBefore:             time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
-		DNSNames:              []string{bubbleHost},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), airServer.IP},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
@@ -151,7 +151,7 @@ type air struct {
 	port    int // added to those of clients
 }
 
-var airServer = &net.UDPAddr{IP: net.IPv4(192, 0, 2, 2).To4(), Port: 443} // RFC 5737 §3: for documentation
+var airServer = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(bubbleAddr))
 
 func newAir(network func() *hostile.Network) *air {
 	return &air{network: network, nodes: make(map[string]simnet.PacketReceiver)}
@@ -160,13 +160,13 @@ func newAir(network func() *hostile.Network) *air {
 // serve is the server's socket.
 func (a *air) serve() net.PacketConn { return simnet.NewBlockingSimConn(airServer, a) }
 
-// dial is a socket of a client, with an address of its own.
-func (a *air) dial(context.Context, string) (net.PacketConn, net.Addr, error) {
+// open is a socket of a client, with an address of its own.
+func (a *air) open(context.Context, netip.AddrPort) (net.PacketConn, error) {
 	a.mu.Lock()
 	a.clients++
 	number := a.clients
 	a.mu.Unlock()
-	return simnet.NewBlockingSimConn(&net.UDPAddr{IP: net.IPv4(198, 51, byte(100+number>>8), byte(number)).To4(), Port: 1}, a), airServer, nil
+	return simnet.NewBlockingSimConn(&net.UDPAddr{IP: net.IPv4(198, 51, byte(100+number>>8), byte(number)).To4(), Port: 1}, a), nil
 }
 
 // rebind has the packets of all clients come from other ports.

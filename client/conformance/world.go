@@ -21,9 +21,7 @@ import (
 )
 
 // bubbleAddr is where the server is in a bubble.
-const bubbleAddr = bubbleHost + ":443"
-
-const bubbleHost = "duplex.test"
+const bubbleAddr = "192.0.2.2:443" // RFC 5737 §3: for documentation
 
 // A world is a server and the network before it.
 type world struct {
@@ -81,7 +79,7 @@ func (w *world) dial() Network {
 	if w.net == nil {
 		return Network{}
 	}
-	return Network{Dial: w.net.Dial, DialUDP: w.air.dial}
+	return Network{Dial: w.net.Dial, OpenUDP: w.air.open}
 }
 
 func (w *world) close() {

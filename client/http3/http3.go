@@ -16,6 +16,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -40,12 +41,13 @@ const (
 // back to TCP. It is for the Transport of an http.Client, and for
 // websocket.DialOptions.HTTP3. Its methods may be called at the same time.
 type Transport struct {
-	// Dial, if not nil, opens the socket of a connection to HOST:PORT, and says to
-	// which address that is. The connection closes the socket. If nil, it is a UDP
-	// port of its own. It must be set before the first request.
-	Dial func(ctx context.Context, address string) (net.PacketConn, net.Addr, error)
+	// Open, if not nil, opens the socket of a connection to an address, which the
+	// connection closes. If nil, it is a UDP port. It must be set before the first
+	// request.
+	Open func(ctx context.Context, to netip.AddrPort) (net.PacketConn, error)
 
-	inner http3.Transport
+	inner  http3.Transport
+	lookup func(ctx context.Context, address string) ([]netip.AddrPort, error)
 }
 
 // New gives a transport. Close must be called. A nil config is that of package
@@ -54,7 +56,7 @@ func New(config *tls.Config) *Transport {
 	if config == nil {
 		config = new(tls.Config)
 	}
-	t := &Transport{inner: http3.Transport{
+	t := &Transport{lookup: lookup, inner: http3.Transport{
 		TLSClientConfig:    config,
 		QUICConfig:         quicConfig(),
 		DisableCompression: true, // events would be held back
@@ -69,40 +71,6 @@ func quicConfig() *quic.Config {
 		KeepAlivePeriod:   keepAlive,
 		InitialPacketSize: smallest,
 	}
-}
-
-// connect makes a connection, which can be used before the handshake is over. Each
-// has a socket, and no id of its own: the server would use up one each time that
-// the address changes, and there are few.
-func (t *Transport) connect(ctx context.Context, address string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
-	dial := t.Dial
-	if dial == nil {
-		dial = dialUDP
-	}
-	socket, to, err := dial(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := quic.DialEarly(ctx, socket, to, config, q)
-	if err != nil {
-		socket.Close()
-		return nil, err
-	}
-	context.AfterFunc(conn.Context(), func() { socket.Close() })
-	return conn, nil
-}
-
-// dialUDP opens a port of the family of the first address that the name has.
-func dialUDP(ctx context.Context, address string) (net.PacketConn, net.Addr, error) {
-	// It sends nothing, but knows of names, of ports, and of the way.
-	found, err := new(net.Dialer).DialContext(ctx, "udp", address)
-	if err != nil {
-		return nil, nil, err
-	}
-	to := found.RemoteAddr()
-	found.Close()
-	socket, err := new(net.ListenConfig).ListenPacket(ctx, "udp", "")
-	return socket, to, err
 }
 
 // RoundTrip is that of http.RoundTripper.

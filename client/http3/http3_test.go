@@ -121,20 +121,20 @@ func TestIPv6(t *testing.T) {
 }
 
 // A socket that somebody else opens, and that is closed with the connection.
-func TestDial(t *testing.T) {
+func TestOpen(t *testing.T) {
 	address, transport := serve(t)
 	asked, closed := "", make(chan struct{})
-	transport.Dial = func(ctx context.Context, host string) (net.PacketConn, net.Addr, error) {
-		asked = host
+	transport.Open = func(_ context.Context, to netip.AddrPort) (net.PacketConn, error) {
+		asked = to.String()
 		socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		return &watchedSocket{socket, closed}, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)), err
+		return &watchedSocket{socket, closed}, err
 	}
 	session, err := transport.WebTransport(t.Context(), &url.URL{Scheme: "https", Host: address, Path: "/topics"}, http.Header{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if asked != address {
-		t.Errorf("dialled %q, want %q", asked, address)
+		t.Errorf("opened for %q, want %q", asked, address)
 	}
 	session.Close()
 	<-closed
