@@ -18,6 +18,26 @@ const progressMessages = 1 << 15
 // follows the newest one that it knows. Retention works as it did when the
 // entries were appended, or as the options say now.
 func (x *index) rebuild(ctx context.Context, s, old store, now time.Time, progress func(read, of uint64)) error {
+	if x.message == 0 {
+		if err := x.readCarried(ctx, old); err != nil {
+			return err
+		}
+	}
+	var a appended
+	err := x.readOn(ctx, s, progress, func(number uint64, b []byte) error {
+		return x.replay(number, b, &a, now.UnixNano())
+	})
+	if err != nil {
+		return err
+	}
+	for x.expire(now.UnixNano()) {
+	}
+	return nil
+}
+
+// readOn gives the messages of a store that follow the newest one that the index
+// knows, and tells how far it has come.
+func (x *index) readOn(ctx context.Context, s store, progress func(read, of uint64), take func(number uint64, b []byte) error) error {
 	state, err := s.state(ctx)
 	if err != nil {
 		return err
@@ -27,25 +47,16 @@ func (x *index) rebuild(ctx context.Context, s, old store, now time.Time, progre
 	if from <= state.last {
 		of = state.last - from + 1
 	}
-	if x.message == 0 {
-		if err := x.readCarried(ctx, old); err != nil {
-			return err
-		}
-	}
-	var a appended
 	err = s.scan(ctx, from, func(number uint64, b []byte) error {
 		if read++; read%progressMessages == 0 {
 			progress(read, of)
 		}
-		return x.replay(number, b, &a, now.UnixNano())
+		return take(number, b)
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		progress(of, of)
 	}
-	progress(of, of)
-	for x.expire(now.UnixNano()) {
-	}
-	return nil
+	return err
 }
 
 // replay appends what a message of the store holds.

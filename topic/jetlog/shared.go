@@ -170,22 +170,8 @@ func (x *index) readShared(ctx context.Context, c connections, s *stream, progre
 
 // readAll is one attempt of readShared.
 func (x *index) readAll(ctx context.Context, s store, progress func(read, of uint64)) error {
-	state, err := s.state(ctx)
-	if err != nil {
-		return err
-	}
-	from := max(x.message+1, state.first)
-	var of, read uint64
-	if from <= state.last {
-		of = state.last - from + 1
-	}
-	err = s.scan(ctx, from, func(number uint64, b []byte) error {
-		if read++; read%progressMessages == 0 {
-			progress(read, of)
-		}
+	return x.readOn(ctx, s, progress, func(number uint64, b []byte) error {
 		_, err := x.follow(number, b, nil)
 		return err
 	})
-	progress(of, of)
-	return err
 }
