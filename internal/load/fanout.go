@@ -121,10 +121,16 @@ type underway struct {
 type publisher struct {
 	out    []byte // what leaves at the end of the turn
 	asked  []int64
-	count  int  // requests that were sent, the last of them at asked[(count-1)%len]
-	behind int  // of them, those that are not answered yet
-	busy   bool // it has to wait for an answer
+	count  int   // requests that were sent, the last of them at asked[(count-1)%len]
+	behind int   // of them, those that are not answered yet
+	busy   bool  // it has to wait for an answer
+	used   int64 // when the last answer came
 }
+
+// staleAfter is how long a connection without requests is trusted: shortly
+// before the time after which servers end one, the soonest of them after 5 s. A
+// request that they no longer take could not be told from one that they took.
+var staleAfter = 4 * time.Second
 
 func (f *fanout) execute(ctx context.Context, options Options, p plan) (*Report, error) {
 	if f.window <= 0 {
@@ -325,14 +331,30 @@ func (f *fanout) publish(l *loop, when int64) {
 func (f *fanout) flush(l *loop) error {
 	for p := range f.writers {
 		w := &f.writers[p]
-		if len(w.out) > 0 {
-			if err := l.send(l.conns[p], w.out); err != nil {
+		if len(w.out) == 0 {
+			continue
+		}
+		c := l.conns[p]
+		if c.via == post && c.state == open && l.run.now()-w.used >= int64(staleAfter) {
+			if err := l.renew(c); err != nil {
 				return err
 			}
-			w.out = w.out[:0]
 		}
+		if err := l.send(c, w.out); err != nil {
+			return err
+		}
+		w.out = w.out[:0]
 	}
 	return nil
+}
+
+// broken lets a publisher have another connection for the one that the server
+// has ended between two requests, as it may.
+func (f *fanout) broken(l *loop, c *conn, err error) error {
+	if c.via != post || c.state != open || f.writers[c.number].behind > 0 {
+		return err
+	}
+	return l.renew(c)
 }
 
 func (f *fanout) message(series int, count uint64) *underway {
@@ -420,6 +442,7 @@ func (f *fanout) answered(l *loop, c *conn, status int) error {
 	}
 	asked := w.asked[(w.count-w.behind)%len(w.asked)]
 	w.behind--
+	w.used = l.now
 	if l.phase == measuring {
 		l.tally.answered.Add(time.Duration(l.now - asked))
 		l.tally.answers += uint64(f.batch)

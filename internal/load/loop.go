@@ -235,6 +235,14 @@ func (l *loop) redial(c *conn) error {
 	return l.dial(c)
 }
 
+// renew gives c another connection. What is sent meanwhile waits for it.
+func (l *loop) renew(c *conn) error {
+	if err := l.leave(c); err != nil {
+		return err
+	}
+	return l.redial(c)
+}
+
 // pause stops reading c; the kernel goes on receiving until its buffer is
 // full.
 func (l *loop) pause(c *conn) error { return l.poller.remove(c.fd) }
@@ -304,7 +312,9 @@ func (l *loop) connected(c *conn) error {
 	}
 	if len(l.out) == 0 {
 		l.opened(c)
-		return nil
+		waiting := c.unsent
+		c.unsent = nil
+		return l.send(c, waiting)
 	}
 	c.state = shaking
 	if c.subscription != nil && c.subscription.Held {
@@ -329,6 +339,10 @@ func (l *loop) count(sent int64) {
 
 // send sends b, or keeps a copy of what the socket does not take.
 func (l *loop) send(c *conn, b []byte) error {
+	if c.state == connecting {
+		c.unsent = append(c.unsent, b...)
+		return nil
+	}
 	if l.phase == measuring {
 		l.tally.bytesOut += uint64(len(b))
 	}

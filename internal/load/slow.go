@@ -208,7 +208,7 @@ func (w *stall) answered(l *loop, c *conn, status int) error {
 // broken lets a slow reader whose connection the server has closed come back.
 func (w *stall) broken(l *loop, c *conn, err error) error {
 	if !w.stalls(c) || l.phase < measuring || c.state == connecting {
-		return err
+		return w.fanout.broken(l, c, err)
 	}
 	w.report.Cut++
 	if w.report.Cut > 100*w.subscribers {

@@ -3,6 +3,7 @@
 package load_test
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,8 +17,16 @@ import (
 // duplex serves topics.
 func duplex(t *testing.T) (address string) {
 	t.Helper()
+	return duplexOn(t, func(l net.Listener) net.Listener { return l })
+}
+
+// duplexOn serves topics on a listener that wraps one of TCP.
+func duplexOn(t *testing.T, wrap func(net.Listener) net.Listener) (address string) {
+	t.Helper()
 	topics := viewtest.New(t, nil, nil)
-	server := httptest.NewServer(topics)
+	server := httptest.NewUnstartedServer(topics)
+	server.Listener = wrap(server.Listener)
+	server.Start()
 	t.Cleanup(func() {
 		topics.Close()
 		server.Close()
