@@ -76,7 +76,6 @@ func Broadcast(ctx context.Context, options BroadcastOptions) (*Report, error) {
 // same publisher. The number of a message is that of its series, and its place
 // in it.
 type fanout struct {
-	plain
 	by          Publishing
 	dialect     *Dialect
 	path        string    // of frames
