@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // NATS says which stream of which external server holds the events. Only nodes
@@ -114,6 +115,10 @@ func (n *NATS) connect(ctx context.Context, logger *slog.Logger, way *line) (c c
 			c.close()
 			return connections{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
+	}
+	if c.js, err = jetstream.New(c.writes); err != nil {
+		c.close()
+		return connections{}, fmt.Errorf("jetlog: %w", err)
 	}
 	return c, nil
 }

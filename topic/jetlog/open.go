@@ -122,11 +122,7 @@ func Open(ctx context.Context, opts *Options) (l *Log, err error) {
 // server has removed it, because it could not open it, that is an error.
 func (d *directory) openStream(ctx context.Context, e *embedded, o *Options, config jetstream.StreamConfig) (*stream, error) {
 	if d.had[config.Name] {
-		js, err := jetstream.New(e.writes)
-		if err != nil {
-			return nil, err
-		}
-		switch _, err := js.Stream(ctx, config.Name); {
+		switch _, err := e.js.Stream(ctx, config.Name); {
 		case errors.Is(err, jetstream.ErrStreamNotFound) && !d.hasStream(config.Name):
 			return nil, fmt.Errorf("the server cannot open its files: %w", e.warning())
 		case errors.Is(err, jetstream.ErrStreamNotFound):

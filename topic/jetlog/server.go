@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -45,7 +46,8 @@ type embedded struct {
 // connections are what a stream needs of a server.
 type connections struct {
 	writes, reads *nats.Conn
-	closed        chan struct{} // closed when one of them has ended
+	js            jetstream.JetStream // by way of writes
+	closed        chan struct{}       // closed when one of them has ended
 	// trouble holds an element when the server has logged an error; why
 	// returns the newest.
 	trouble <-chan struct{}
@@ -60,6 +62,7 @@ func startServer(folder string, opts *Options) (e *embedded, err error) {
 		DontListen:             true,
 		Username:               user,
 		Password:               password,
+		AuthTimeout:            patience.Seconds(),
 		JetStream:              true,
 		StoreDir:               folder,
 		JetStreamMaxStore:      1 << 62, // the log bounds itself
@@ -97,8 +100,10 @@ func startServer(folder string, opts *Options) (e *embedded, err error) {
 		return nats.Connect("", append(extra,
 			nats.InProcessServer(s),
 			nats.UserInfo(user, password),
+			nats.Timeout(patience),
 			nats.NoReconnect(),
 			nats.PingInterval(noLimit),
+			nats.FlusherTimeout(noLimit),
 			nats.SkipSubjectValidation(),
 			nats.ClosedHandler(func(*nats.Conn) { e.closeOnce.Do(func() { close(e.closed) }) }),
 		)...)
@@ -107,6 +112,9 @@ func startServer(folder string, opts *Options) (e *embedded, err error) {
 		return nil, fmt.Errorf("jetlog: server: %w", err)
 	}
 	if e.reads, err = connect(); err != nil {
+		return nil, fmt.Errorf("jetlog: server: %w", err)
+	}
+	if e.js, err = jetstream.New(e.writes, jetstream.WithDefaultTimeout(patience)); err != nil {
 		return nil, fmt.Errorf("jetlog: server: %w", err)
 	}
 	return e, nil

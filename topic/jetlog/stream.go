@@ -33,7 +33,6 @@ const (
 // acknowledgement.
 type stream struct {
 	name     string
-	js       jetstream.JetStream
 	handle   jetstream.Stream
 	patience time.Duration // for the next answer to what is read
 	asks     int           // how often something is asked for that is not answered in that time
@@ -45,7 +44,7 @@ type stream struct {
 	ackInbox string
 	attempt  uint64
 	last     uint64 // the newest message, as far as it was acknowledged
-	timer    *time.Timer
+	waiting  *wait
 	plainAck []byte // how an acknowledgement begins
 
 	getInbox string
@@ -58,20 +57,15 @@ type stream struct {
 
 // openStream makes the stream if it is not there.
 func openStream(ctx context.Context, c connections, config jetstream.StreamConfig) (*stream, error) {
-	js, err := jetstream.New(c.writes)
-	if err != nil {
-		return nil, err
-	}
-	handle, err := js.Stream(ctx, config.Name)
+	handle, err := c.js.Stream(ctx, config.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		handle, err = js.CreateStream(ctx, config)
+		handle, err = c.js.CreateStream(ctx, config)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", config.Name, err)
 	}
 	s := &stream{
 		name:     config.Name,
-		js:       js,
 		handle:   handle,
 		patience: patience,
 		asks:     1,
@@ -81,7 +75,7 @@ func openStream(ctx context.Context, c connections, config jetstream.StreamConfi
 		ackInbox:    nats.NewInbox() + ".",
 		getInbox:    nats.NewInbox() + ".",
 		acks:        make(chan *nats.Msg, 16),
-		timer:       time.NewTimer(patience),
+		waiting:     newWait(patience),
 		plainAck:    []byte(`{"stream":"` + config.Name + `","seq":`),
 		getsOf:      "$JS.API.DIRECT.GET." + config.Name,
 		loading:     make(chan struct{}, loadsAtOnce),
@@ -110,13 +104,13 @@ func (s *stream) publish(subject string, message []byte) (uint64, error) {
 		}
 		return 0, err
 	}
-	s.timer.Reset(patience)
+	s.waiting.reset(patience)
 	var why error
 	for {
 		select {
 		case <-s.trouble:
 			why = s.why()
-			s.timer.Reset(troublePatience)
+			s.waiting.reset(troublePatience)
 		case m := <-s.acks:
 			if m.Subject != reply {
 				continue // of an attempt that was given up
@@ -129,7 +123,10 @@ func (s *stream) publish(subject string, message []byte) (uint64, error) {
 				return 0, fmt.Errorf("jetlog: message %d of stream %s was to be %d: somebody else writes to it", seq, s.name, s.last)
 			}
 			return seq, nil
-		case <-s.timer.C:
+		case <-s.waiting.timer.C:
+			if !s.waiting.over() {
+				continue
+			}
 			if why != nil {
 				return 0, fmt.Errorf("jetlog: no acknowledgement from stream %s: %w", s.name, why)
 			}
@@ -204,8 +201,8 @@ func (s *stream) load(ctx context.Context, numbers []uint64, f func(uint64, []by
 		request = append(strconv.AppendUint(request, numbers[i], 10), '}')
 		return s.reads.PublishRequest(s.getsOf, reply, request)
 	}
-	timeout := time.NewTimer(s.patience)
-	defer timeout.Stop()
+	waiting := newWait(s.patience)
+	defer waiting.stop()
 	asked, answered, asks := 0, 0, 1
 	var given []bool // which are answered, if some were asked for more than once
 	for answered < len(numbers) {
@@ -217,7 +214,7 @@ func (s *stream) load(ctx context.Context, numbers []uint64, f func(uint64, []by
 		}
 		select {
 		case m := <-answers:
-			timeout.Reset(s.patience)
+			waiting.reset(s.patience)
 			i, err := strconv.Atoi(m.Subject[len(inbox):])
 			if err != nil || i >= len(numbers) {
 				return fmt.Errorf("jetlog: answer to %q", m.Subject)
@@ -240,13 +237,16 @@ func (s *stream) load(ctx context.Context, numbers []uint64, f func(uint64, []by
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-timeout.C:
+		case <-waiting.timer.C:
+			if !waiting.over() {
+				continue
+			}
 			if asks == s.asks {
 				return fmt.Errorf("jetlog: no answer from stream %s in %v", s.name, s.patience)
 			}
 			// The server that was asked may be gone, and others not know it yet.
 			asks++
-			timeout.Reset(s.patience)
+			waiting.reset(s.patience)
 			for i := range asked {
 				if given != nil && given[i] {
 					continue
@@ -369,12 +369,12 @@ func (s *stream) fetchMany(ctx context.Context, from uint64, bare bool) scanned 
 		return scanned{err: err}
 	}
 	some := scanned{messages: make([]*nats.Msg, 0, scanMessages), numbers: make([]uint64, 0, scanMessages)}
-	timeout := time.NewTimer(s.patience)
-	defer timeout.Stop()
+	waiting := newWait(s.patience)
+	defer waiting.stop()
 	for {
 		select {
 		case m := <-answers:
-			timeout.Reset(s.patience)
+			waiting.reset(s.patience)
 			switch {
 			case m.Header.Get("Status") == statusEnd:
 				last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
@@ -393,7 +393,10 @@ func (s *stream) fetchMany(ctx context.Context, from uint64, bare bool) scanned 
 			some.numbers = append(some.numbers, number)
 		case <-ctx.Done():
 			return scanned{err: context.Cause(ctx)}
-		case <-timeout.C:
+		case <-waiting.timer.C:
+			if !waiting.over() {
+				continue
+			}
 			return scanned{err: fmt.Errorf("jetlog: no answer from stream %s in %v", s.name, s.patience)}
 		case <-s.closed:
 			return scanned{err: errors.New("jetlog: the connection to the server has ended")}
