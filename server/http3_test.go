@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +23,8 @@ import (
 	"github.com/quic-go/quic-go/quicvarint"
 	"github.com/quic-go/quic-go/testutils/simnet"
 	"github.com/quic-go/webtransport-go"
+
+	"github.com/duplexhq/duplex/internal/testnet"
 )
 
 // A simulated network of datagrams, in which packets can be lost.
@@ -110,6 +115,47 @@ func (l *quietListener) Close() error {
 
 func (l *quietListener) Addr() net.Addr {
 	return &net.TCPAddr{IP: simulatedServer.IP, Port: simulatedServer.Port}
+}
+
+// The system gives a port that is free for TCP. If somebody has it for UDP, the
+// server takes another, if it may.
+func TestUDPPortIsTaken(t *testing.T) {
+	for _, test := range []struct {
+		name, listen string
+		taken        int // ports, the first ones
+		tries        int
+		err          error
+	}{
+		{"another port", "127.0.0.1:0", 3, 4, nil},
+		{"no port at all", "127.0.0.1:0", portTries, portTries, syscall.EADDRINUSE},
+		{"the only port", fmt.Sprint("127.0.0.1:", testnet.Ports(t, 1)[0]), 1, 1, syscall.EADDRINUSE},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := New(&Config{Listen: []string{test.listen}, TLSDevDir: t.TempDir() + "/ca", HTTP3: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tries := 0
+			s.listenPacket = func(network, address string) (net.PacketConn, error) {
+				if tries++; tries <= test.taken {
+					if other, err := net.ListenPacket(network, address); err == nil { // else somebody really has it
+						t.Cleanup(func() { other.Close() })
+					}
+				}
+				return net.ListenPacket(network, address)
+			}
+			err = s.Start()
+			if !errors.Is(err, test.err) || tries < test.tries || test.err != nil && tries > test.tries {
+				t.Errorf("%v after %d tries, want %v after %d", err, tries, test.err, test.tries)
+			}
+			if err == nil && (len(s.Endpoints()) != 1 || !slices.Contains(s.Endpoints()[0].Versions, "HTTP/3")) {
+				t.Errorf("listens on %v", s.Endpoints())
+			}
+			if err := s.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // follow asks for an event stream, and waits for its beginning.

@@ -152,15 +152,35 @@ func (s *Server) open() (err error) {
 		}
 	}
 	for _, a := range s.addresses {
-		l, err := s.listen("tcp", a.hostPort)
-		if err != nil {
-			return err
-		}
-		if err := s.add(l, a.secure); err != nil {
+		if err := s.openAddress(a); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// portTries is how often a free port is asked for of which UDP is free, too.
+const portTries = 10
+
+// openAddress listens on an address. If the system chooses the port, it looks at
+// TCP only: somebody may have the UDP port beside it, and then it chooses again.
+func (s *Server) openAddress(a listenAddress) error {
+	_, port, _ := net.SplitHostPort(a.hostPort)
+	for try := 1; ; try++ {
+		l, err := s.listen("tcp", a.hostPort)
+		if err != nil {
+			return err
+		}
+		if err = s.add(l, a.secure); err == nil {
+			return nil
+		}
+		if port != "0" || try == portTries {
+			return err
+		}
+		last := len(s.endpoints) - 1
+		s.endpoints[last].Close() // nobody knows of it
+		s.endpoints = s.endpoints[:last]
+	}
 }
 
 // add makes an endpoint of a listener.
