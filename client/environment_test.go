@@ -11,12 +11,14 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/duplexhq/duplex/internal/testnet"
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/memlog"
 	"github.com/duplexhq/duplex/view/viewtest"
@@ -96,7 +98,7 @@ func (n *names) answer(query []byte) []byte {
 }
 
 // serveAt runs a server of the log at an address, until stop.
-func serveAt(t *testing.T, address string, log topic.Log) (port string, stop func()) {
+func serveAt(t *testing.T, address string, log topic.Log) (stop func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -104,8 +106,7 @@ func serveAt(t *testing.T, address string, log topic.Log) (port string, stop fun
 	}
 	server := viewtest.New(t, log, nil)
 	server.Serve(listener)
-	_, port, _ = net.SplitHostPort(listener.Addr().String())
-	return port, sync.OnceFunc(server.Close)
+	return sync.OnceFunc(server.Close)
 }
 
 // An address to which packets vanish does not keep the other from being used,
@@ -113,7 +114,8 @@ func serveAt(t *testing.T, address string, log topic.Log) (port string, stop fun
 func TestNames(t *testing.T) {
 	log := memlog.Open(nil)
 	t.Cleanup(func() { log.Close() })
-	port, stop := serveAt(t, "127.0.0.1:0", log)
+	port := strconv.Itoa(testnet.Ports(t, 1)[0]) // of two addresses, one after the other
+	stop := serveAt(t, "127.0.0.1:"+port, log)
 	defer stop()
 
 	known := new(names)
@@ -150,7 +152,7 @@ func TestNames(t *testing.T) {
 		if transport := c.Status().Transport; transport != WebSocket {
 			t.Errorf("connected by %q, though the way is free", transport)
 		}
-		_, stopOther := serveAt(t, "127.0.0.2:"+port, log)
+		stopOther := serveAt(t, "127.0.0.2:"+port, log)
 		defer stopOther()
 		known.set("127.0.0.2")
 		stop()

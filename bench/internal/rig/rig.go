@@ -31,8 +31,8 @@ const (
 )
 
 const (
-	startTimeout = 15 * time.Second // of a server
-	endTimeout   = 5 * time.Second  // of one that is asked to end
+	startTimeout = time.Minute     // of a server: its start waits for the disk some times
+	endTimeout   = 5 * time.Second // of one that is asked to end
 )
 
 // Programs are what was built, in a directory of its own.
