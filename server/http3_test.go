@@ -131,7 +131,7 @@ func TestUDPPortIsTaken(t *testing.T) {
 		{"the only port", fmt.Sprint("127.0.0.1:", testnet.Ports(t, 1)[0]), 1, 1, syscall.EADDRINUSE},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := New(&Config{Listen: []string{test.listen}, TLSDevDir: t.TempDir() + "/ca", HTTP3: true})
+			s, err := New(t.Context(), &Config{Listen: []string{test.listen}, TLSDevDir: t.TempDir() + "/ca", HTTP3: true})
 			if err != nil {
 				t.Fatal(err)
 			}
