@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
@@ -35,7 +36,12 @@ func serve(t testing.TB, flags ...string) *server {
 // serveAt starts a server at an address, with the log of a directory.
 func serveAt(t testing.TB, address, data string, flags ...string) *server {
 	t.Helper()
-	cmd := command(program, append([]string{"serve", "--listen", address, "--data", data}, flags...)...)
+	return serveBy(t, command(program, append([]string{"serve", "--listen", address, "--data", data}, flags...)...))
+}
+
+// serveBy starts a server by a command.
+func serveBy(t testing.TB, cmd *exec.Cmd) *server {
+	t.Helper()
 	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // the race detector would wait for a second
 	p := start(t, cmd)
 	var found []string

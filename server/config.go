@@ -95,7 +95,7 @@ type Config struct {
 	MaxIncomingBytes int64         // of all bodies that are not whole yet
 	MaxHeaderBytes   int           // of a request
 	MaxSubscriptions int           // of one request or connection
-	MaxConnections   int           // of the server. If zero, no limit
+	MaxConnections   int           // of the server, at most. If zero, what the limit of open files leaves room for
 	MaxStreams       int           // requests at once of one connection of HTTP/2 or HTTP/3
 	MaxGlitches      int           // frames of one HTTP/2 connection that bring nothing; a fifth of it is forgiven each second
 	MaxWait          time.Duration // that a long-poll is held

@@ -12,10 +12,25 @@ import (
 // 503 at the same time. What comes beyond that is closed without an answer.
 const mostRefused = 1000
 
+// connectionLimits are how many connections there may be, and how many beyond that
+// may be told so, in a process that may have some files open: a log that cannot open
+// its own fails for good. wanted is Config.MaxConnections.
+func connectionLimits(files, wanted int) (limit, refused int) {
+	if files <= 0 {
+		return wanted, mostRefused
+	}
+	room := max(files-64-min(files/16, 448), 8)
+	if limit = room - min(room/8, mostRefused); wanted > 0 {
+		limit = min(limit, wanted)
+	}
+	return limit, min(room-limit, mostRefused)
+}
+
 // connections counts the connections of all listeners, those that were taken
 // from net/http too.
 type connections struct {
-	limit int // 0 is none
+	limit       int // 0 is none
+	mostRefused int // beyond it
 
 	mu       sync.Mutex
 	open     int                      // without the refused; guarded by mu
@@ -85,7 +100,7 @@ func (c *connections) enter(conn io.Closer) bool {
 		c.refused = make(map[io.Closer]struct{})
 	}
 	c.refused[conn] = struct{}{}
-	if len(c.refused) > mostRefused {
+	if len(c.refused) > c.mostRefused {
 		conn.Close() // who serves it notices
 	}
 	return false

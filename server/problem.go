@@ -33,7 +33,7 @@ var (
 	}
 	tooManyConnections = problem{
 		Type: "urn:duplex:problem:limit-reached", Title: "A limit of the server is reached", Status: http.StatusServiceUnavailable,
-		Detail: "there are as many connections as --max-connections allows",
+		Detail: "there are as many connections as --max-connections, or the limit of open files, allows",
 	}
 )
 

@@ -59,7 +59,7 @@ func New(ctx context.Context, config *Config) (server *Server, err error) {
 		}
 	}()
 	s.hosts = newHostRule(c.hosts())
-	s.connections.limit = c.MaxConnections
+	s.connections.limit, s.connections.mostRefused = connectionLimits(openFiles(), c.MaxConnections)
 	s.failed = make(chan error, 1+2*(len(c.Listen)+len(c.Listeners))) // the log, TCP and UDP
 	rules, err := topic.NewRules(c.rules()...)
 	if err != nil {

@@ -73,7 +73,7 @@ type (
 		MaxIncomingBytes  size          `default:"256MiB" placeholder:"SIZE" help:"All bodies together that have begun to come and are not whole yet (default 256MiB)."`
 		MaxHeaderBytes    size          `default:"64KiB" placeholder:"SIZE" help:"Header of a request (default 64KiB)."`
 		MaxSubscriptions  int           `default:"1000" placeholder:"N" help:"Topics and patterns of one connection or request (default 1000)."`
-		MaxConnections    int           `default:"0" placeholder:"N" help:"Connections of the server (default 0: no limit)."`
+		MaxConnections    int           `default:"0" placeholder:"N" help:"Connections of the server (default 0: as many as the limit of open files has room for)."`
 		MaxStreams        int           `default:"250" placeholder:"N" help:"Requests at once on one connection of HTTP/2 or HTTP/3 (default 250)."`
 		MaxGlitches       int           `default:"1000" placeholder:"N" help:"Resets, pings and other frames that bring nothing, of one connection of HTTP/2; a fifth of that is forgiven each second. More for a proxy that has the requests of many clients on one (default 1000)."`
 		MaxTopics         int           `default:"1000000" placeholder:"N" help:"Topics (default 1000000; 0 is no limit)."`
