@@ -125,7 +125,7 @@ func (k *keeper) adopt(t Transport) {
 func (k *keeper) noteSilence(a *attempt, chosen Transport) {
 	for _, t := range a.tries {
 		if !t.works && t.err == nil && (chosen == "" || preferred(k.allowed, t.transport, chosen)) {
-			k.note(t.transport, errNoSignal)
+			k.note(t.transport, silence(t.transport))
 		}
 	}
 }

@@ -220,7 +220,7 @@ func TestUDPBlocked(t *testing.T) {
 		if took := time.Since(began); took != stagger+grace {
 			t.Errorf("the first event came after %v, want %v", took, stagger+grace)
 		}
-		if why := c.Status().Failed[WebTransport]; why != errNoSignal {
+		if why := c.Status().Failed[WebTransport]; why != errNoUDP {
 			t.Errorf("WebTransport failed because of %v", why)
 		}
 	})

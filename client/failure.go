@@ -32,7 +32,7 @@ func (c *choice) cause() error {
 	for _, t := range c.tries {
 		err := t.err
 		if err == nil {
-			err = errNoSignal
+			err = silence(t.transport)
 		}
 		e.Failed[t.transport] = err
 		// What may pass decides whether to try again; a handshake tells least.
@@ -44,6 +44,14 @@ func (c *choice) cause() error {
 		return e.main
 	}
 	return e
+}
+
+// silence is why a transport does not work of which nothing came.
+func silence(t Transport) error {
+	if t == WebTransport {
+		return errNoUDP
+	}
+	return errNoSignal
 }
 
 // refusal reports whether the server itself refuses what was asked for, so that

@@ -15,6 +15,7 @@ var (
 	errIdle     = errors.New("nothing received for too long")
 	errNoAnswer = errors.New("no answer in time")
 	errNoSignal = errors.New("no first signal in time: something on the way may hold bytes back")
+	errNoUDP    = errors.New("no first signal in time: UDP may be blocked on the way")
 	errEnded    = errors.New("connection ended")
 )
 
