@@ -108,14 +108,14 @@ func (l *returns) wake() {
 	}
 }
 
-// Accept gives one after the other, also those that came before Close.
+// Accept gives one after the other, as they came, also what came before Close.
 func (l *returns) Accept() (net.Conn, error) {
 	for range l.ready {
 		l.mu.Lock()
-		if n := len(l.conns); n > 0 {
-			conn := l.conns[n-1]
-			l.conns[n-1] = nil
-			l.conns = l.conns[:n-1]
+		if len(l.conns) > 0 {
+			conn := l.conns[0]
+			l.conns[0] = nil
+			l.conns = l.conns[1:]
 			l.wake()
 			l.mu.Unlock()
 			return &watchedConn{Conn: conn}, nil
