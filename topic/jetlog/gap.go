@@ -91,28 +91,28 @@ func (x *index) before(first uint64, patterns []topic.Pattern) (seq, told uint64
 // first returns the first retained entry that the reading selects; 0 if there
 // is none. It is not found if the search, which may look at most items in the
 // order of the log, does not get there: call again.
-func (x *index) first(r *reading, most *int) (seq uint64, found bool) {
-	if !r.wild {
-		for _, p := range r.patterns {
+func (x *index) first(r *keep.Reading, most *int) (seq uint64, found bool) {
+	if !r.Wild {
+		for _, p := range r.Patterns {
 			t := x.topics[p.String()]
 			if t == nil {
 				continue
 			}
-			if i := t.after(r.from); i < len(t.seqs) && (seq == 0 || t.seqs[i] < seq) {
+			if i := t.after(r.From); i < len(t.seqs) && (seq == 0 || t.seqs[i] < seq) {
 				seq = t.seqs[i]
 			}
 		}
 		return seq, true
 	}
 	var selection keep.Selection[uint32]
-	selection.AddPatterns(r.patterns)
-	for it := range x.order.After(r.searched) {
+	selection.AddPatterns(r.Patterns)
+	for it := range x.order.After(r.Searched) {
 		number := it.Value.topic
 		if selection.Work++; it.Live() && selection.Has(number, x.numbered[number-1].name, it.Seq) {
 			*most -= selection.Work
 			return it.Seq, true
 		}
-		if r.searched = it.Seq; selection.Work >= *most {
+		if r.Searched = it.Seq; selection.Work >= *most {
 			*most = 0
 			return 0, false
 		}
@@ -123,7 +123,7 @@ func (x *index) first(r *reading, most *int) (seq uint64, found bool) {
 
 // Earliest returns the cursor that all that is left of the patterns lies after.
 func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
-	r := reading{patterns: patterns, wild: keep.Wild(patterns)}
+	r := keep.NewReading(topic.Interest{Patterns: patterns}, false)
 	for {
 		if err := l.rlock(); err != nil {
 			return topic.Cursor{}, err

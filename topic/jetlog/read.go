@@ -11,16 +11,6 @@ import (
 // pageBytes bounds a page, as keep.PageEntries does.
 const pageBytes = 64 << 20
 
-// reading is an interest while it is read.
-type reading struct {
-	patterns []topic.Pattern
-	wild     bool   // not all of the patterns are literal
-	known    bool   // the cursor is of this log
-	from     uint64 // what is selected lies after it
-	losing   keep.LossSearch
-	searched uint64 // up to here nothing that is selected is left; not kept without a gap
-}
-
 // Read returns a page. A limit that is not positive is none; a page never has
 // more than 10,000 entries or 64 MiB. What is not in memory is read from the
 // disk.
@@ -47,25 +37,20 @@ func (l *Log) loadPage(ctx context.Context, choose func() (topic.Page, []ref, er
 
 // choose finds out what is in a page.
 func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topic.Limit) (topic.Page, []ref, error) {
-	var few [4]reading
+	var few [4]keep.Reading
 	readings := few[:0]
 	for _, in := range interests {
 		known, err := l.Knows(ctx, in.After)
 		if err != nil {
 			return topic.Page{}, nil, err
 		}
-		r := reading{patterns: in.Patterns, wild: keep.Wild(in.Patterns), known: known}
-		if r.known {
-			r.from, r.searched = in.After.Seq, in.After.Seq
-			r.losing = keep.SearchFor(r.patterns, in.After.Seq, in.After.Told)
-		}
-		readings = append(readings, r)
+		readings = append(readings, keep.NewReading(in, known))
 	}
 	for {
 		if err := l.rlock(); err != nil {
 			return topic.Page{}, nil, err
 		}
-		page, refs, found := l.page(interests, readings, limit)
+		page, refs, found := l.page(readings, limit)
 		l.mu.RUnlock()
 		if found {
 			return page, refs, nil
@@ -78,13 +63,13 @@ func (l *Log) choose(ctx context.Context, interests []topic.Interest, limit topi
 
 // page makes the page, unless it would take too long to find where the gaps
 // end; then the readings know how far it came.
-func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.Limit) (page topic.Page, refs []ref, found bool) {
+func (l *Log) page(readings []keep.Reading, limit topic.Limit) (page topic.Page, refs []ref, found bool) {
 	x := l.index
 	most := keep.SearchItems
 	for i := range readings {
 		r := &readings[i]
-		if r.known {
-			missed, known := x.misses(&r.losing, &most)
+		if r.Known {
+			missed, known := x.misses(&r.Losing, &most)
 			if !known {
 				return topic.Page{}, nil, false
 			}
@@ -96,7 +81,7 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 		if !found {
 			return topic.Page{}, nil, false
 		}
-		seq, told := x.before(oldest, r.patterns)
+		seq, told := x.before(oldest, r.Patterns)
 		gap := topic.Gap{Interest: i, Cursor: topic.Cursor{ID: l.id(seq), Told: told}}
 		if oldest != 0 {
 			gap.Oldest = l.id(oldest)
@@ -107,7 +92,7 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	limit.Bytes = min(limit.Bytes, pageBytes)
 
 	s := choice{log: l, limit: limit}
-	if slices.ContainsFunc(readings, func(r reading) bool { return r.wild }) {
+	if keep.AnyWild(readings) {
 		s.search(readings)
 	} else {
 		s.merge(readings)
@@ -115,7 +100,7 @@ func (l *Log) page(interests []topic.Interest, readings []reading, limit topic.L
 	page.More = s.more
 	page.Cursor.ID = l.id(s.seq)
 	if page.More { // else nothing lies after it, also no loss
-		if slices.ContainsFunc(readings, func(r reading) bool { return x.mayMiss(r.patterns, s.seq) }) {
+		if slices.ContainsFunc(readings, func(r keep.Reading) bool { return x.mayMiss(r.Patterns, s.seq) }) {
 			page.Cursor.Told = x.clock
 		}
 	}
@@ -143,13 +128,13 @@ func (c *choice) add(r ref) bool {
 }
 
 // merge takes the entries of readings by name from their topics.
-func (c *choice) merge(readings []reading) {
+func (c *choice) merge(readings []keep.Reading) {
 	x := c.log.index
 	var m keep.Merge[*topicLog]
 	for _, r := range readings {
-		for _, p := range r.patterns {
+		for _, p := range r.Patterns {
 			if t := x.topics[p.String()]; t != nil {
-				m.Add(t, t.after(r.from))
+				m.Add(t, t.after(r.From))
 			}
 		}
 	}
@@ -163,9 +148,14 @@ func (c *choice) merge(readings []reading) {
 }
 
 // search takes the entries of readings from the order of the log.
-func (c *choice) search(readings []reading) {
+func (c *choice) search(readings []keep.Reading) {
 	x := c.log.index
-	selection, from := x.selection(readings)
+	selection, from := keep.Select(readings, func(name string) (number uint32, known bool) {
+		if t := x.topics[name]; t != nil {
+			return t.number, true
+		}
+		return 0, false
+	})
 	c.seq = from
 	for it := range x.order.After(from) {
 		if selection.Work >= keep.SearchItems {
@@ -178,23 +168,6 @@ func (c *choice) search(readings []reading) {
 		c.seq = it.Seq
 	}
 	c.seq = x.end
-}
-
-// selection returns what the readings select, of topics by their numbers, and
-// where in the order of the log that begins.
-func (x *index) selection(readings []reading) (s keep.Selection[uint32], from uint64) {
-	from = readings[0].from
-	for _, r := range readings {
-		from = min(from, r.from)
-		for _, p := range r.patterns {
-			if !p.Literal() {
-				s.AddPattern(p, r.from)
-			} else if t := x.topics[p.String()]; t != nil {
-				s.AddTopic(t.number, r.from)
-			}
-		}
-	}
-	return s, from
 }
 
 // Newest returns the newest events of the patterns. Its cursor is the end of

@@ -61,15 +61,15 @@ func (l *Log) before(first topic.ID, patterns []topic.Pattern) topic.Cursor {
 // first returns the first retained entry that the reading selects; the zero ID
 // if there is none. It is not found if the search, which may look at most items
 // in the order of the log, does not get there: call again.
-func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
-	if !r.wild {
+func (l *Log) first(r *keep.Reading, most *int) (id topic.ID, found bool) {
+	if !r.Wild {
 		seq := uint64(0)
-		for _, p := range r.patterns {
+		for _, p := range r.Patterns {
 			t := l.topics[p.String()]
 			if t == nil {
 				continue
 			}
-			if i := t.after(r.from); i < t.Len() && (seq == 0 || t.Seq(i) < seq) {
+			if i := t.after(r.From); i < t.Len() && (seq == 0 || t.Seq(i) < seq) {
 				seq = t.Seq(i)
 			}
 		}
@@ -79,13 +79,13 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 		return l.id(seq), true
 	}
 	var selection keep.Selection[*topicLog]
-	selection.AddPatterns(r.patterns)
-	for it := range l.order.After(r.searched) {
+	selection.AddPatterns(r.Patterns)
+	for it := range l.order.After(r.Searched) {
 		if selection.Work++; it.Live() && selection.Has(it.Value, it.Value.name, it.Seq) {
 			*most -= selection.Work
 			return l.id(it.Seq), true
 		}
-		if r.searched = it.Seq; selection.Work >= *most {
+		if r.Searched = it.Seq; selection.Work >= *most {
 			*most = 0
 			return topic.ID{}, false
 		}
@@ -96,7 +96,7 @@ func (l *Log) first(r *reading, most *int) (id topic.ID, found bool) {
 
 // Earliest returns the cursor that all that is left of the patterns lies after.
 func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
-	r := reading{patterns: patterns, wild: keep.Wild(patterns)}
+	r := keep.NewReading(topic.Interest{Patterns: patterns}, false)
 	for {
 		if err := l.rlock(); err != nil {
 			return topic.Cursor{}, err

@@ -8,32 +8,17 @@ import (
 	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-// reading is an interest while it is read.
-type reading struct {
-	patterns []topic.Pattern
-	wild     bool   // not all of the patterns are literal
-	known    bool   // the cursor is of this log
-	from     uint64 // what is selected lies after it
-	losing   keep.LossSearch
-	searched uint64 // up to here nothing that is selected is left; not kept without a gap
-}
-
 // Read returns a page. A limit that is not positive is none; a page never has
 // more than 10,000 entries.
 func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.Limit) (topic.Page, error) {
-	var few [4]reading
+	var few [4]keep.Reading
 	readings := few[:0]
 	for _, in := range interests {
 		known, err := l.Knows(ctx, in.After)
 		if err != nil {
 			return topic.Page{}, err
 		}
-		r := reading{patterns: in.Patterns, wild: keep.Wild(in.Patterns), known: known}
-		if r.known {
-			r.from, r.searched = in.After.Seq, in.After.Seq
-			r.losing = keep.SearchFor(r.patterns, in.After.Seq, in.After.Told)
-		}
-		readings = append(readings, r)
+		readings = append(readings, keep.NewReading(in, known))
 	}
 	for {
 		if err := l.rlock(); err != nil {
@@ -52,12 +37,12 @@ func (l *Log) Read(ctx context.Context, interests []topic.Interest, limit topic.
 
 // page makes the page, unless it would take too long to find where the gaps
 // end; then the readings know how far it came.
-func (l *Log) page(readings []reading, limit topic.Limit) (page topic.Page, found bool) {
+func (l *Log) page(readings []keep.Reading, limit topic.Limit) (page topic.Page, found bool) {
 	most := keep.SearchItems
 	for i := range readings {
 		r := &readings[i]
-		if r.known {
-			misses, known := l.misses(&r.losing, &most)
+		if r.Known {
+			misses, known := l.misses(&r.Losing, &most)
 			if !known {
 				return topic.Page{}, false
 			}
@@ -69,19 +54,19 @@ func (l *Log) page(readings []reading, limit topic.Limit) (page topic.Page, foun
 		if !found {
 			return topic.Page{}, false
 		}
-		page.Gaps = append(page.Gaps, topic.Gap{Interest: i, Oldest: oldest, Cursor: l.before(oldest, r.patterns)})
+		page.Gaps = append(page.Gaps, topic.Gap{Interest: i, Oldest: oldest, Cursor: l.before(oldest, r.Patterns)})
 	}
 	limit = keep.Page(limit)
 
 	var seq uint64
-	if slices.ContainsFunc(readings, func(r reading) bool { return r.wild }) {
+	if keep.AnyWild(readings) {
 		page.Entries, seq, page.More = l.search(readings, limit)
 	} else {
 		page.Entries, seq, page.More = l.merge(readings, limit)
 	}
 	page.Cursor.ID = l.id(seq)
 	if page.More { // else nothing lies after it, also no loss
-		if slices.ContainsFunc(readings, func(r reading) bool { return l.mayMiss(r.patterns, seq) }) {
+		if slices.ContainsFunc(readings, func(r keep.Reading) bool { return l.mayMiss(r.Patterns, seq) }) {
 			page.Cursor.Told = l.clock
 		}
 	}
@@ -89,12 +74,12 @@ func (l *Log) page(readings []reading, limit topic.Limit) (page topic.Page, foun
 }
 
 // merge takes the entries of readings by name from their topics, up to seq.
-func (l *Log) merge(readings []reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
+func (l *Log) merge(readings []keep.Reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
 	var m keep.Merge[*topicLog]
 	for _, r := range readings {
-		for _, p := range r.patterns {
+		for _, p := range r.Patterns {
 			if t := l.topics[p.String()]; t != nil {
-				m.Add(t, t.after(r.from))
+				m.Add(t, t.after(r.From))
 			}
 		}
 	}
@@ -111,8 +96,11 @@ func (l *Log) merge(readings []reading, limit topic.Limit) (entries []*topic.Ent
 }
 
 // search takes the entries of readings from the order of the log, up to seq.
-func (l *Log) search(readings []reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
-	selection, seq := l.selection(readings)
+func (l *Log) search(readings []keep.Reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
+	selection, seq := keep.Select(readings, func(name string) (*topicLog, bool) {
+		t := l.topics[name]
+		return t, t != nil
+	})
 	bytes := 0
 	for it := range l.order.After(seq) {
 		if selection.Work >= keep.SearchItems {
@@ -128,21 +116,4 @@ func (l *Log) search(readings []reading, limit topic.Limit) (entries []*topic.En
 		seq = it.Seq
 	}
 	return entries, l.end, false
-}
-
-// selection returns what the readings select, and where in the order of the log
-// that begins.
-func (l *Log) selection(readings []reading) (s keep.Selection[*topicLog], from uint64) {
-	from = readings[0].from
-	for _, r := range readings {
-		from = min(from, r.from)
-		for _, p := range r.patterns {
-			if !p.Literal() {
-				s.AddPattern(p, r.from)
-			} else if t := l.topics[p.String()]; t != nil {
-				s.AddTopic(t, r.from)
-			}
-		}
-	}
-	return s, from
 }
