@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/internal/testnet"
+	"github.com/duplexhq/duplex/server"
 	"github.com/duplexhq/duplex/view/viewtest"
 )
 
@@ -26,6 +27,15 @@ func TestOverTLS(t *testing.T) {
 	defer deaf.Close()
 	announced := fmt.Sprintf(`h3=":%d"`, deaf.LocalAddr().(*net.UDPAddr).Port)
 	closed := fmt.Sprintf(`h3=":%d"`, testnet.Ports(t, 1)[0])
+	stranger, err := server.New(t.Context(), &server.Config{Listen: []string{"127.0.0.1:0"}, TLSDevDir: t.TempDir() + "/ca", HTTP3: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Shutdown(t.Context())
+	another := fmt.Sprintf(`h3=":%d"`, stranger.Addrs()[0].(*net.TCPAddr).Port)
 	for name, test := range map[string]struct {
 		protos    []string
 		announced string
@@ -44,6 +54,9 @@ func TestOverTLS(t *testing.T) {
 		}},
 		"HTTP/3 refused": {protos: []string{"http/1.1"}, announced: closed, want: map[string]Cause{
 			"sse HTTP/1.1": "", "sse HTTP/3": UDPBlocked, "webtransport HTTP/3": UDPBlocked,
+		}},
+		"another certificate over HTTP/3": {protos: []string{"http/1.1"}, announced: another, want: map[string]Cause{
+			"sse HTTP/1.1": "", "sse HTTP/3": Untrusted, "websocket HTTP/3": Untrusted, "webtransport HTTP/3": Untrusted,
 		}},
 		"not trusted": {protos: []string{"h2", "http/1.1"}, untrusted: true, want: map[string]Cause{
 			"websocket HTTP/1.1": Untrusted, "sse HTTP/1.1": Untrusted, "sse HTTP/2": Untrusted,
