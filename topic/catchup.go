@@ -93,7 +93,20 @@ func (c *catchUp) run(ctx context.Context, log Log) {
 		c.signal(pingSignal(c.common(), c.sub.shard.hub.pingData))
 	}
 	c.advance(page.Cursor, !page.More && !cut)
-	c.give(entries, c.sub.opts.Form == nil && (len(page.Entries) > 0 || len(page.Gaps) > 0))
+	c.give(entries, c.sub.opts.Form == nil && somethingToRead(page, entries, cut))
+}
+
+// somethingToRead reports whether who has no form is to read the log, which says
+// more than the entries of a page do, but has no events of ephemeral topics.
+func somethingToRead(page Page, entries []ruled, cut bool) bool {
+	kept := 0
+	for _, e := range entries {
+		if !e.passing() {
+			kept++
+		}
+	}
+	whole := kept == len(page.Entries) && !page.More && !cut
+	return len(page.Gaps) > 0 || len(page.Entries) > 0 && (kept == len(entries) || !whole)
 }
 
 // tellGaps begins the batch with the gaps of a page, and returns what of it is to

@@ -203,25 +203,40 @@ func TestEphemeralUnsubscribed(t *testing.T) {
 }
 
 // Somebody without a form who was too late to be live is given what the log has
-// not, too.
+// not, too; with what it has, if that is all.
 func TestEphemeralWithoutFormFromTheTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hub := slowHub(t, nil)
 		defer hub.Subscribe(&recorder{}, silent, selection(t, hub.Now(), "a")).Close()
-		now := hub.Now()
-		publish(t, hub, "game/1", "1")
-		synctest.Wait()
-		var told []string
-		sink := sinkFunc(func(b topic.Batch) bool {
-			for _, e := range b.Entries {
-				told = append(told, string(e.Data))
+		for _, tt := range []struct {
+			events []string // of game/1, or of a
+			told   []string // none: there is something to read
+		}{
+			{[]string{"game/1"}, []string{"0"}},
+			{[]string{"game/1", "a"}, []string{"0", "1"}},
+			{[]string{"a", "game/1", "b", "game/1", "a"}, []string{"0", "1", "3", "4"}},
+			{[]string{"a", "b"}, nil},
+			{append(slices.Repeat([]string{"a"}, topic.CatchUpEvents+1), "game/1"), nil},
+		} {
+			now := hub.Now()
+			for i, name := range tt.events {
+				publish(t, hub, name, fmt.Sprint(i))
 			}
-			return true
-		})
-		defer hub.Subscribe(sink, topic.SubscribeOptions{}, selection(t, now, "game/*")).Close()
-		synctest.Wait()
-		if !slices.Equal(told, []string{"1"}) {
-			t.Errorf("told %q", told)
+			synctest.Wait()
+			var batches int
+			var told []string
+			sub := hub.Subscribe(sinkFunc(func(b topic.Batch) bool {
+				batches++
+				for _, e := range b.Entries {
+					told = append(told, string(e.Data))
+				}
+				return false
+			}), topic.SubscribeOptions{}, selection(t, now, "game/*", "a"))
+			synctest.Wait()
+			sub.Close()
+			if batches != 1 || !slices.Equal(told, tt.told) {
+				t.Errorf("%q: %d batches, told %q", tt.events[:min(len(tt.events), 5)], batches, told)
+			}
 		}
 	})
 }

@@ -30,9 +30,9 @@ type Cutter interface {
 // A Batch is what a subscriber is given at once.
 type Batch struct {
 	Chunks [][]byte // in the subscriber's form; each is a signal, an event, or several with SubscribeOptions.Join
-	// Entries are what a subscriber without a form is told of that is live, or that
-	// lacks only what the log does not keep; valid during the call. Without them
-	// there is something to read from the log.
+	// Entries are what a subscriber without a form is told of that is live, or all
+	// that it lacks, if the log does not keep some of it; valid during the call.
+	// Without them there is something to read from the log.
 	Entries []*Entry
 	// End is not nil in the last batch: ErrEnded if the topic was ended, a
 	// *GapError if the subscriber asked to be ended by a gap, ErrTooSlow if it
