@@ -51,15 +51,7 @@ func (c *EventConn) kept() int {
 
 // An answer does not wait for a handler that blocks.
 func TestKeptAnswerLeavesAlone(t *testing.T) {
-	block := func(h *hooks) {
-		h.message = func(c talker, messageType MessageType, message []byte) {
-			if string(message) == "block" {
-				<-h.release.c
-			}
-			c.Write(messageType, message)
-		}
-	}
-	eachWay(t, ServerOptions{}, block, func(t *testing.T, s *site) {
+	eachWay(t, ServerOptions{}, blocking, func(t *testing.T, s *site) {
 		if !s.way.blocks {
 			t.Skip("promises not to block")
 		}

@@ -446,15 +446,7 @@ func TestWaysReset(t *testing.T) {
 
 // A handler that blocks holds up nobody but its own connection.
 func TestWaysBlockingHandler(t *testing.T) {
-	block := func(h *hooks) {
-		h.message = func(c talker, messageType MessageType, message []byte) {
-			if string(message) == "block" {
-				<-h.release.c
-			}
-			c.Write(messageType, message)
-		}
-	}
-	eachWay(t, ServerOptions{}, block, func(t *testing.T, s *site) {
+	eachWay(t, ServerOptions{}, blocking, func(t *testing.T, s *site) {
 		if !s.way.blocks {
 			t.Skip("promises not to block")
 		}

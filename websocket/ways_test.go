@@ -40,6 +40,16 @@ type hooks struct {
 
 func newHooks() *hooks { return &hooks{closed: make(chan error, 1000), release: newLatch()} }
 
+// blocking has handlers wait on "block" until they are released, and echo.
+func blocking(h *hooks) {
+	h.message = func(c talker, messageType MessageType, message []byte) {
+		if string(message) == "block" {
+			<-h.release.c
+		}
+		c.Write(messageType, message)
+	}
+}
+
 func (h *hooks) Open(c *EventConn, _ *http.Request) { h.opened(c) }
 
 func (h *hooks) opened(c talker) {

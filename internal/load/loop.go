@@ -59,9 +59,9 @@ type loop struct {
 
 // tally is what a loop counts for the report.
 type tally struct {
-	messages, published, answers, bytesIn, bytesOut, reads uint64
-	lost, duplicates, wrong, told                          uint64
-	latency, complete, answered                            Histogram
+	messages, published, answers, bytesIn, reads uint64
+	lost, duplicates, wrong, told                uint64
+	latency, complete, answered                  Histogram
 }
 
 func (t *tally) addTo(r *Report) {
@@ -69,7 +69,6 @@ func (t *tally) addTo(r *Report) {
 	r.Published += t.published
 	r.Answers += t.answers
 	r.BytesIn += t.bytesIn
-	r.BytesOut += t.bytesOut
 	r.Reads += t.reads
 	r.Lost += t.lost
 	r.Duplicates += t.duplicates
@@ -342,9 +341,6 @@ func (l *loop) send(c *conn, b []byte) error {
 	if c.state == connecting {
 		c.unsent = append(c.unsent, b...)
 		return nil
-	}
-	if l.phase == measuring {
-		l.tally.bytesOut += uint64(len(b))
 	}
 	if c.full {
 		c.unsent = append(c.unsent, b...)

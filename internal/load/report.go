@@ -14,11 +14,10 @@ type Report struct {
 
 	// Of the measured time only:
 	Elapsed   time.Duration
-	Messages  uint64 // came back, or were delivered; without subscribers, publishes that were answered
-	Published uint64 // sent to be delivered to all
-	Answers   uint64 // messages whose publishing was answered
-	BytesIn   uint64 // received by the generator, with everything around the messages
-	BytesOut  uint64
+	Messages  uint64    // came back, or were delivered; without subscribers, publishes that were answered
+	Published uint64    // sent to be delivered to all
+	Answers   uint64    // messages whose publishing was answered
+	BytesIn   uint64    // received by the generator, with everything around the messages
 	Reads     uint64    // that gave bytes: Messages/Reads shows what the server coalesces
 	Latency   Histogram // from sending, or from when sending was due, until a message is here
 	Complete  Histogram // of fan-out: until the last subscriber has it
