@@ -164,8 +164,9 @@ export class Direct implements Connection, Owner, Shared {
       return;
     }
     if (event.event === "$gap") return this.#gap(a, event);
+    if (!event.id) return; // a $ping, while some subscription lags
     // An end may be told once more, to who has subscribed to it later.
-    if (event.id && event.event !== "$end") this.cursor = event.id;
+    if (event.event !== "$end") this.cursor = event.id;
     const signal = !topicOf(event);
     for (const reader of this.#readers) {
       if (signal) reader.moved(this.cursor);

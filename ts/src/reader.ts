@@ -49,7 +49,7 @@ export class Reader implements Feed {
   constructor(shared: Shared, names: readonly string[], after: string, sink: Sink) {
     this.#shared = shared;
     this.names = names;
-    this.cursor = after;
+    this.#seen.add((this.cursor = after));
     this.sink = sink;
   }
 

@@ -1,3 +1,4 @@
+import type { TopicEvent } from "./api.ts";
 import { now, rest, tired } from "./clock.ts";
 import { DuplexError } from "./errors.ts";
 import { parse } from "./event.ts";
@@ -14,10 +15,11 @@ const endless =
     requests(to, async (signal) => {
       const began = now();
       let retry = 0;
-      let first = true;
+      let last: TopicEvent | undefined;
       const cut = (why: string) => new DuplexError("cut", why, 0, retry);
       const response = await http.read(names, { as, envelope: 1, after }, signal);
-      if (response.status === 204) throw new DuplexError("end", "the topic has ended", 204);
+      const ended = new DuplexError("end", "the topic has ended", 204);
+      if (response.status === 204) throw ended;
       if (!response.body) throw new DuplexError("unsupported", "no streams");
       const reader = response.body.getReader();
       const text = new TextDecoder();
@@ -26,7 +28,7 @@ const endless =
         const { done, value } = await reader.read().catch((error) => {
           throw cut(failure(error).message);
         });
-        if (done) throw cut("ended");
+        if (done) throw last?.event === "$end" ? ended : cut("ended");
         to.heard();
         const lines = (left + text.decode(value, { stream: true })).split("\n");
         left = lines.pop()!; // what the connection's end cuts off does not count
@@ -34,9 +36,8 @@ const endless =
           if (line.startsWith("retry:")) retry = Number(line.slice(6));
           const json = line.replace(/^data:/, "").trim();
           if (json[0] !== "{") continue;
-          if (first) to.answered(now() - began);
-          first = false;
-          to.message(parse(JSON.parse(json)));
+          if (!last) to.answered(now() - began);
+          to.message((last = parse(JSON.parse(json))));
           if (tired()) await rest();
         }
       }

@@ -45,7 +45,6 @@ class Taker {
   #world;
   /** The place of what it has to be given next; below 0: it was told of that as its "now". */
   #next;
-  #at = "";
 
   constructor(world, direct, names, after) {
     this.#world = world;
@@ -85,9 +84,7 @@ class Taker {
   restarted() {
     const { log } = this.#world;
     this.forgiven = true;
-    // Who has seen nothing yet, and is beyond the end, begins with the first event (PROTOCOL.md §4.6).
-    if (this.#next > log.length && !this.given.length && !this.#at) (this.#next = 0), (this.lossy = true);
-    else if (this.#next !== undefined) this.#next = this.#next < 0 ? Math.max(this.#next, -log.length) : Math.min(this.#next, log.length);
+    if (this.#next !== undefined) this.#next = this.#next < 0 ? Math.max(this.#next, -log.length) : Math.min(this.#next, log.length);
   }
 
   /** A fault is noted, since what the client catches would be nobody's. */
@@ -104,11 +101,12 @@ class Taker {
     assert.ok(!this.over && !this.done && !this.paused, `${label}: not to be given anything`);
     const world = this.#world;
     if (event.event === "$gap") {
-      const { oldest, to = event.id } = event.data;
+      const { after, oldest, to = event.id } = event.data;
       this.toldTo = Math.max(this.toldTo, world.placeOf(to), world.placeOf(event.id));
       if (world.log.slice(0, this.toldTo).some((e) => e.topic[0] === "d" && matches(this.names, e.topic))) return;
       const missing = this.#missing(world.log.length);
-      assert.ok((missing >= 0 && missing < world.gone) || this.forgiven, `${label}: a $gap for nothing`);
+      const known = world.placeOf(after) || after === world.cursorAt(0); // else it has a gap whenever it is asked for
+      assert.ok((missing >= 0 && missing < world.gone) || this.forgiven || !known, `${label}: a $gap for nothing`);
       if (this.forgiven) this.again = 0;
       this.forgiven = false;
       if (oldest) this.#next = Math.max(this.#next, world.placeOf(oldest) - 1);
@@ -153,7 +151,6 @@ class Taker {
   /** The cursor is here. */
   #moved(cursor) {
     const place = this.#world.placeOf(cursor);
-    this.#at = cursor;
     // Its "now" is here, if that is before it was told of its place.
     if (this.#next === undefined || this.#next < 0) this.#next = Math.min(place, -(this.#next ?? -place));
     this.#passes(place, `a reader of ${this.names} after ${this.after} that was given ${this.given.slice(-12)}`);
