@@ -164,10 +164,12 @@ export class World {
       const path = url.pathname.replace(/^\/topics\/?/, "").split("/").map(decodeURIComponent).join("/");
       const names = path ? [path] : url.searchParams.getAll("topic");
       if (body) names.push(...JSON.parse(body).topic);
-      const request = { names, query: url.searchParams, done, fail, answer: undefined };
+      const request = { names, query: url.searchParams, fail, answer: undefined };
+      const abort = () => this.requests.delete(request) && fail(signal.reason);
+      request.done = (answer) => (signal?.removeEventListener("abort", abort), done(answer));
       this.requests.add(request);
-      signal?.addEventListener("abort", () => this.requests.delete(request) && fail(signal.reason), { once: true });
-      if (signal?.aborted) this.requests.delete(request), fail(signal.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+      if (signal?.aborted) abort();
       request.signal = signal;
     });
 
