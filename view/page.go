@@ -179,7 +179,11 @@ func (h *Handler) unchanged(r *http.Request, rd *reading) bool {
 	if len(tags) == 1 && strings.TrimSpace(tags[0]) == "*" {
 		return true // "the condition is false if the origin server has a current representation", which every page is
 	}
+	asked := 0
 	for tag := range entityTags(tags) {
+		if asked++; asked > maxTags {
+			break // the page is a good answer, too
+		}
 		start, err := h.after(r.Context(), rd.patterns, tag)
 		if err == nil && start.Cursor.Epoch != 0 && !start.Lost && h.nothingAfter(r.Context(), rd.patterns, start.Cursor) {
 			return true
@@ -205,6 +209,9 @@ func (h *Handler) nothingAfter(ctx context.Context, patterns []topic.Pattern, af
 		after = after.Advance(read.Cursor.ID)
 	}
 }
+
+// maxTags bounds the tags of an If-None-Match that the log is asked about.
+const maxTags = 8
 
 // entityTags yields the opaque tags of an If-None-Match list.
 func entityTags(values []string) func(yield func(string) bool) {
