@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -33,6 +34,7 @@ func tidy(ctx context.Context) {
 		}
 		metrics.Read(samples)
 		if g.due(samples[0].Value.Uint64(), samples[1].Value.Uint64()) {
+			runtime.GC() // what pools hold goes with the second collection only
 			debug.FreeOSMemory()
 		}
 	}
