@@ -364,7 +364,8 @@ func TestHeadersOverHTTP3(t *testing.T) {
 		"only announced":    append(quicvarint.Append([]byte{1}, 1<<40), "abc"...),
 	} {
 		answer, err := p.ask(frame, false)
-		if err != nil || len(answer) == 0 || answer[0] != 1 || bytes.Contains(answer, []byte(status200)) {
+		// Behind the status, the date may hold any byte.
+		if err != nil || len(answer) < 6 || answer[0] != 1 || bytes.Contains(answer[:6], []byte(status200)) {
 			t.Errorf("%s: %.60q, %v", name, answer, err)
 		}
 	}
