@@ -124,12 +124,28 @@ func fill(r *rand.Rand, p []byte) {
 	}
 }
 
-// openFiles counts this process's descriptors.
-func openFiles(t testing.TB) int {
+// openFiles counts this process's descriptors by what they are of.
+func openFiles(t testing.TB) map[string]int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries)
+	files := map[string]int{}
+	for _, e := range entries {
+		if file, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // else it was that of the directory
+			files[file]++
+		}
+	}
+	return files
+}
+
+// newFiles counts those that were not open before. What tests before have left may
+// be closed meanwhile, when it is collected.
+func newFiles(t testing.TB, before map[string]int) (n int) {
+	t.Helper()
+	for file, now := range openFiles(t) {
+		n += max(0, now-before[file])
+	}
+	return n
 }

@@ -177,8 +177,8 @@ func TestChurn(t *testing.T) {
 			t.Errorf("connection %d: Closed was called %d times", i, n)
 		}
 	}
-	if n := openFiles(t); n != files {
-		t.Errorf("%d files are open, %d were", n, files)
+	if n := newFiles(t, files); n != 0 {
+		t.Errorf("%d files are still open", n)
 	}
 	noLoops(t)
 }
@@ -317,8 +317,8 @@ func TestPollerClose(t *testing.T) {
 	}
 	noLoops(t)
 	// The listener and the clients are open still.
-	if n := openFiles(t); n != files+1+31 {
-		t.Errorf("%d files are open, want %d", n, files+32)
+	if n := newFiles(t, files); n != 1+31 {
+		t.Errorf("%d files are open, want 32", n)
 	}
 }
 
