@@ -71,10 +71,11 @@ func refused(err error) bool {
 }
 
 // hopeless reports whether other transports would fail for the same reason now:
-// nobody is there, or the server wants to be left alone.
+// nobody is there, or the server wants to be left alone (PROTOCOL.md §15.3).
 func hopeless(err error, handshake bool) bool {
 	if e, ok := errors.AsType[*ProblemError](err); ok {
-		return e.Temporary() && (e.Name != "" || !handshake)
+		busy := e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
+		return busy && (e.Name != "" || !handshake)
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
 		return true

@@ -235,22 +235,24 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 	case l != k.link:
 		return
 	}
-	if l.transport.shares() && remoteFault(err) {
+	fault := l.transport.shares() && remoteFault(err)
+	if fault {
 		err = errors.Unwrap(err) // it may be another with another transport
-		k.first = k.below(l.transport)
-	}
-	if err == errIdle || err == errNoAnswer {
-		k.first = k.below(l.transport)
 	}
 	k.unlink()
 	if len(k.subs) == 0 {
 		return // it carried nothing
 	}
-	if lived := time.Since(k.linked); lived >= steadyAfter {
+	lived := time.Since(k.linked)
+	if lived >= steadyAfter {
 		k.probes = 0
+	}
+	if lived >= lasting {
 		k.backoff.succeeded()
-	} else if lived >= lasting {
-		k.backoff.succeeded()
+	}
+	if fault || err == errIdle || err == errNoAnswer || k.backoff.failures > 0 {
+		k.first = k.below(l.transport)
+		k.note(l.transport, err)
 	}
 	if k.attempt != nil { // what was to take over is to come in its place
 		k.attempt.why, k.cause = connect, err

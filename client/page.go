@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ const pageLimit = "1000"
 // A page is the answer to a poll (PROTOCOL.md §5.4).
 type page struct {
 	Events []json.RawMessage
+	Ends   []json.RawMessage
 	Cursor string
 	More   bool
 	Gap    json.RawMessage
@@ -26,7 +28,7 @@ type page struct {
 }
 
 // empty reports whether the page says nothing.
-func (p *page) empty() bool { return len(p.Events) == 0 && p.Gap == nil }
+func (p *page) empty() bool { return len(p.Events) == 0 && len(p.Ends) == 0 && p.Gap == nil }
 
 // answerMargin is how long a page may take beyond the time that it is held.
 const answerMargin = 10 * time.Second
@@ -79,7 +81,7 @@ func (r *reading) turn(ctx context.Context, p *page) error {
 			return err
 		}
 	}
-	for _, line := range p.Events {
+	for _, line := range slices.Concat(p.Events, p.Ends) {
 		if err := r.receive(ctx, line); err != nil {
 			return err
 		}

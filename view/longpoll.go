@@ -64,12 +64,12 @@ func (h *Handler) pageOf(ctx context.Context, rd *reading, at topic.Start, told 
 	}
 	p := &page{cursor: at.Cursor}
 	for _, e := range told {
-		if p.more = len(p.events) == rd.limit; p.more {
+		if p.more = p.full(e, rd); p.more {
 			return p, nil
 		}
 		p.cursor = p.cursor.Advance(e.ID)
-		if !e.IsEnd() {
-			p.events = append(p.events, e)
+		if !e.IsEnd() || !rd.oneTopic() {
+			p.add(e)
 		}
 	}
 	p.end = h.atEnd(rd, p.cursor)

@@ -16,9 +16,13 @@ import (
 // for many at once, and takes none, has them all kept for --write-timeout.
 const pageBytes = 1 << 20
 
+// pageEnds bounds the ends of topics that one page tells of.
+const pageEnds = 1000
+
 // A page is a JSON answer in the making (PROTOCOL.md §5.4).
 type page struct {
 	events []*topic.Entry // ends of topics are none
+	ends   []*topic.Entry // after the cursor asked for, of several topics
 	cursor topic.Cursor
 	more   bool
 	gap    *topic.Gap
@@ -27,7 +31,26 @@ type page struct {
 }
 
 // empty reports whether a long-poll goes on waiting.
-func (p *page) empty() bool { return len(p.events) == 0 && p.gap == nil && !p.end }
+func (p *page) empty() bool {
+	return len(p.events) == 0 && len(p.ends) == 0 && p.gap == nil && !p.end
+}
+
+// full reports whether the page has no room for an entry.
+func (p *page) full(e *topic.Entry, rd *reading) bool {
+	if e.IsEnd() {
+		return len(p.ends) == pageEnds
+	}
+	return len(p.events) == rd.limit
+}
+
+// add appends an event or an end.
+func (p *page) add(e *topic.Entry) {
+	if e.IsEnd() {
+		p.ends = append(p.ends, e)
+	} else {
+		p.events = append(p.events, e)
+	}
+}
 
 // poll answers with a page at once (PROTOCOL.md §5.5).
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request, rd *reading) *Problem {
@@ -136,7 +159,7 @@ func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start)
 			return nil, err
 		}
 		if len(read.Gaps) > 0 {
-			if p.more = len(p.events) > 0; p.more {
+			if p.more = !p.empty(); p.more {
 				return p, nil // retention overtook the reading: the next page tells
 			}
 			p.gap = &read.Gaps[0]
@@ -149,14 +172,14 @@ func (h *Handler) pageAfter(ctx context.Context, rd *reading, start topic.Start)
 			}
 		}
 		for _, e := range read.Entries {
-			if e.IsEnd() {
+			if e.IsEnd() && rd.oneTopic() {
 				continue
 			}
 			size += len(e.Data)
-			if p.more = len(p.events) == rd.limit || size > pageBytes && len(p.events) > 0; p.more {
+			if p.more = p.full(e, rd) || size > pageBytes && len(p.events) > 0; p.more {
 				return p, nil
 			}
-			p.events = append(p.events, e)
+			p.add(e)
 			p.cursor = topic.Cursor{Told: told}.Advance(e.ID)
 		}
 		if at.Seq < read.Cursor.Seq {
@@ -270,12 +293,25 @@ func writePage(w http.ResponseWriter, r *http.Request, rd *reading, p *page) {
 	if p.end {
 		end = append(end, `,"end":true`...)
 	}
+	for i, e := range p.ends {
+		sep := `,`
+		if i == 0 {
+			sep = `,"ends":[`
+		}
+		end = append(append(end, sep...), lineOf(e)...)
+	}
+	if len(p.ends) > 0 {
+		end = append(end, ']')
+	}
 	end = append(end, '}')
 	setPageHeader(w.Header(), r, rd, p)
-	writeList(w, `{"events":[`, p.events, func(e *topic.Entry) []byte {
-		line := e.Encode(formLines)
-		return line[:len(line)-1]
-	}, end)
+	writeList(w, `{"events":[`, p.events, lineOf, end)
+}
+
+// lineOf is the JSON of an event, or of a $end.
+func lineOf(e *topic.Entry) []byte {
+	line := e.Encode(formLines)
+	return line[:len(line)-1]
 }
 
 // hasCursor reports whether the request says where its page begins.

@@ -74,8 +74,8 @@ func TestPoll(t *testing.T) {
 }
 
 // `"end":true`, only for a request for one topic: the topic has ended and the
-// page reaches its end. Ends are no events: they are on no page of a pattern,
-// and no limit counts them.
+// page reaches its end. A page of several, with a cursor, has the ends after it
+// in `ends`. Ends are no events, and no limit of those counts them.
 func TestPageEnd(t *testing.T) {
 	bubble(t, nil, nil, func(t *testing.T, s *site) {
 		s.publish("a/1", "x", "y")
@@ -83,6 +83,8 @@ func TestPageEnd(t *testing.T) {
 		s.end("a/2")
 		s.publish("a/3", "z")
 		x, y := `{"id":"1","topic":"a/1","data":"x","time":"2000-01-01T00:00:00Z"}`, `{"id":"2","topic":"a/1","data":"y","time":"2000-01-01T00:00:00Z"}`
+		end1 := `{"id":"3","event":"$end","data":{"topic":"a/1"}}`
+		ends := `"ends":[` + end1 + `,{"id":"4","event":"$end","data":{"topic":"a/2"}}]`
 		z := `{"id":"5","topic":"a/3","data":"z","time":"2000-01-01T00:00:00Z"}`
 		for _, test := range []struct{ path, want string }{
 			{"/topics/a/1", `{"events":[` + x + `,` + y + `],"cursor":"2","more":false,"end":true}`},
@@ -96,10 +98,13 @@ func TestPageEnd(t *testing.T) {
 			{"/topics/a/2", `{"events":[],"cursor":"5","more":false,"end":true}`},
 			{"/topics?topic=a/2&topic=a/2", `{"events":[],"cursor":"5","more":false,"end":true}`},
 			{"/topics/a/*?limit=1", `{"events":[` + z + `],"cursor":"5","more":false}`},
-			{"/topics/a/*?limit=1&after=" + s.id(2), `{"events":[` + z + `],"cursor":"5","more":false}`},
-			{"/topics/a/*?limit=2&after=" + s.id(0), `{"events":[` + x + `,` + y + `],"cursor":"2","more":true}`},
-			{"/topics?topic=a/1&topic=a/2&limit=2&after=" + s.id(0), `{"events":[` + x + `,` + y + `],"cursor":"2","more":false}`},
-			{"/topics?topic=a/1&topic=a/2&after=" + s.id(2), `{"events":[],"cursor":"5","more":false}`},
+			{"/topics/a/*?limit=1&after=" + s.id(2), `{"events":[` + z + `],"cursor":"5","more":false,` + ends + `}`},
+			{"/topics/a/*?limit=2&after=" + s.id(0), `{"events":[` + x + `,` + y + `],"cursor":"4","more":true,` + ends + `}`},
+			{"/topics/a/*?after=" + s.id(4), `{"events":[` + z + `],"cursor":"5","more":false}`},
+			{"/topics?topic=a/1&topic=a/2&limit=2&after=" + s.id(0), `{"events":[` + x + `,` + y + `],"cursor":"4","more":false,` + ends + `}`},
+			{"/topics?topic=a/1&topic=a/2&after=" + s.id(2), `{"events":[],"cursor":"5","more":false,` + ends + `}`},
+			{"/topics?topic=a/1&topic=a/3&after=" + s.id(2), `{"events":[` + z + `],"cursor":"5","more":false,"ends":[` + end1 + `]}`},
+			{"/topics?topic=a/1&topic=a/2&wait=5&after=" + s.id(2), `{"events":[],"cursor":"5","more":false,` + ends + `}`},
 		} {
 			if got, want := s.get(test.path).all(), s.withIDs(test.want); got != want {
 				t.Errorf("%s: got %s, want %s", test.path, got, want)

@@ -165,6 +165,15 @@ func cases() []Case {
 			},
 		},
 		{
+			Name: "WebSockets that do not last", Spec: "§15.4", Network: hostile.Network{CutUpgraded: 700 * time.Millisecond},
+			Do: []Step{
+				open(), subscribe("s", "a", "earliest"), expect(connected("websocket")),
+				// Twice 700 ms, and waits of at most 1.5 and 3 s.
+				expect(Expect{State: "connected", Transport: "sse", Failed: "websocket", After: 1400 * time.Millisecond, Within: 7 * time.Second}),
+				publish("a", 10), expect(Expect{Ref: "s", N: 10}),
+			},
+		},
+		{
 			Name: "begins with the remembered", Spec: "§15.3", Network: hostile.Network{Upgrade: hostile.Swallowed},
 			Do: []Step{
 				tell(Command{Do: "open", Remembered: "longpoll"}), publish("a", 1), subscribe("s", "a", "earliest"),

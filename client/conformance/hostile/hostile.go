@@ -25,10 +25,11 @@ type Network struct {
 	Body    Body    // what becomes of answers that come little by little
 	HTTP10  bool    // a proxy that speaks only HTTP/1.0
 
-	// CutAfter cuts each connection so long after it was made, and CutBytes once
-	// so many bytes have come from the server, wherever that is.
-	CutAfter time.Duration
-	CutBytes int64
+	// CutAfter cuts each connection so long after it was made, CutUpgraded each
+	// WebSocket, and CutBytes a connection once so many bytes have come from the
+	// server, wherever that is.
+	CutAfter, CutUpgraded time.Duration
+	CutBytes              int64
 
 	// Silent lets connections be made, and then nothing through.
 	Silent bool
@@ -65,9 +66,10 @@ const (
 type Body int
 
 const (
-	Streams Body = iota
-	Held         // kept until the end
-	Gzipped      // compressed without flushing, if the client takes gzip
+	Streams  Body = iota
+	Held          // kept until the end
+	Gzipped       // compressed without flushing, if the client takes gzip
+	Refusing      // 502 in their place, by a gateway
 )
 
 // Networks are those of the field that one proxy can be, with the transport by
@@ -82,6 +84,7 @@ var Networks = []struct {
 	{Network{Name: "101, then a black hole", Upgrade: Swallowed}, "sse"},
 	{Network{Name: "upgrade stripped", Upgrade: Stripped}, "sse"},
 	{Network{Name: "streams held to their end", Upgrade: Stripped, Body: Held}, "longpoll"},
+	{Network{Name: "streams refused by a gateway", Upgrade: Refused, Body: Refusing}, "longpoll"},
 	{Network{Name: "black hole and held streams", Upgrade: Swallowed, Body: Held}, "longpoll"},
 	{Network{Name: "gzip that does not flush", Upgrade: Stripped, Body: Gzipped}, ""},
 	{Network{Name: "only HTTP/1.0", HTTP10: true}, "sse"},
@@ -146,7 +149,7 @@ func (n *Network) Path() testnet.Path {
 
 // inspects reports whether it takes a proxy that understands HTTP.
 func (n *Network) inspects() bool {
-	return n.Upgrade != Passes || n.Body != Streams || n.HTTP10 || n.Token != "" || n.Answer != 0
+	return n.Upgrade != Passes || n.CutUpgraded != 0 || n.Body != Streams || n.HTTP10 || n.Token != "" || n.Answer != 0
 }
 
 // swallow takes everything, and gives nothing.

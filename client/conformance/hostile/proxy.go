@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/duplexhq/duplex/internal/testnet"
 )
@@ -118,6 +119,10 @@ func (p *proxy) upgraded(resp *http.Response, requests, answers *bufio.Reader) {
 		swallow(p.client, p.server)
 		return
 	}
+	if p.CutUpgraded > 0 {
+		timer := time.AfterFunc(p.CutUpgraded, func() { p.client.Close(); p.server.Close() })
+		defer timer.Stop()
+	}
 	testnet.Relay(buffered{p.client, requests}, buffered{p.server, answers})
 }
 
@@ -133,6 +138,10 @@ func (p *proxy) answer(r *http.Request, resp *http.Response) bool {
 	header.Del("Transfer-Encoding")
 	header.Del("Content-Length")
 	streams := resp.ContentLength < 0
+	if streams && p.Body == Refusing {
+		_ = p.refuse(r, http.StatusBadGateway) // an error means that the client is gone
+		return false
+	}
 	noBody := r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
 	squeeze := p.Body == Gzipped && streams && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
 	if squeeze {
