@@ -26,7 +26,7 @@ type failure struct {
 func (f *failure) Error() string { return f.text }
 
 var (
-	errUnanswered error = &failure{Unanswered, "there was no answer in time: something on the way swallows it"}
+	errUnanswered error = &failure{Unanswered, "there was no answer in time: something on the way swallows it, or is very slow"}
 	errSilent     error = &failure{Silent, "the handshake was answered, and then nothing came through: a black hole"}
 	errHeld       error = &failure{Held, "the answer began, and nothing followed: something on the way holds it back until its end"}
 	errHeldPoll   error = &failure{Cut, "an answer that is held for a second does not come"}
@@ -196,6 +196,12 @@ func (r *Report) advise() {
 	ws, events, poll := byTransport[client.WebSocket], byTransport[client.SSE], byTransport[client.Poll]
 	if r.Best == "" {
 		r.Advice = fmt.Sprintf("Nothing gets through: %s.", poll.Why)
+		switch poll.Cause {
+		case Unanswered:
+			r.Advice += " Clients wait up to 30 s for a slow network: --timeout 30s tells whether they would get through."
+		case NotDuplex:
+			r.Advice += " Another server is at this URL, or a page on the way wants somebody to log in."
+		}
 		return
 	}
 	var advice []string
