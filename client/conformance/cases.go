@@ -167,7 +167,7 @@ func cases() []Case {
 		{
 			Name: "WebSockets that do not last", Spec: "§15.4", Network: hostile.Network{CutUpgraded: 700 * time.Millisecond},
 			Do: []Step{
-				open(), subscribe("s", "a", "earliest"), expect(connected("websocket")),
+				open(), subscribe("s", "a", "earliest"),
 				// Twice 700 ms, and waits of at most 1.5 and 3 s.
 				expect(Expect{State: "connected", Transport: "sse", Failed: "websocket", After: 1400 * time.Millisecond, Within: 7 * time.Second}),
 				publish("a", 10), expect(Expect{Ref: "s", N: 10}),
@@ -297,6 +297,15 @@ func cases() []Case {
 				expect(connected(transport)), expect(Expect{Ref: "s", N: 3}),
 				publish("a", 300), expect(Expect{Ref: "s", N: 303, Within: 5 * time.Second}),
 				{Cut: true}, publish("a", 10), expect(Expect{Ref: "s", N: 313, Within: 10 * time.Second}),
+			},
+		})
+		all = append(all, Case{
+			Name: "the end of one of several topics by " + transport, Spec: "§6.5", Do: []Step{
+				open(transport), publish("a", 3), subscribe("s", "a", "earliest"), subscribe("t", "b", "earliest"),
+				expect(Expect{Ref: "s", N: 3}), expect(Expect{Report: "placed", Ref: "t"}),
+				tell(Command{Do: "end", Ref: "e", Topic: "a"}), expect(Expect{Report: "answer", Ref: "e"}),
+				expect(Expect{Report: "over", Ref: "s", Within: 2 * time.Second}),
+				publish("b", 3), expect(Expect{Ref: "t", N: 3, Within: 3 * time.Second}),
 			},
 		})
 		if transport == "websocket" || transport == "sse" || transport == "stream" {

@@ -29,6 +29,8 @@ export interface Page<T = any> {
     gap?: Gap;
     /** The topic has ended, and this is its last page. */
     end?: true;
+    /** Of several topics: those that have ended meanwhile, each as a `$end`. */
+    ends?: TopicEvent[];
 }
 export interface Gap {
     after: string;
@@ -144,6 +146,8 @@ export declare class DuplexError extends Error {
     readonly problem: boolean;
     constructor(code: string, message: string, status?: number, retryAfter?: number, problem?: boolean);
 }
+/** A topic that is asked for alone has ended, and all of it was read. */
+export declare const ended: () => DuplexError;
 /** What an answer says that is none of the good ones. */
 export declare function refusal(response: Response): Promise<DuplexError>;
 /** Events of topics and patterns, in order, each once, for as long as it is wanted. */

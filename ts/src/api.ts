@@ -33,6 +33,8 @@ export interface Page<T = any> {
   gap?: Gap;
   /** The topic has ended, and this is its last page. */
   end?: true;
+  /** Of several topics: those that have ended meanwhile, each as a `$end`. */
+  ends?: TopicEvent[];
 }
 
 export interface Gap {

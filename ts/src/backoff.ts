@@ -2,15 +2,13 @@ import type { DuplexError } from "./errors.ts";
 
 /** How long to wait after failures in a row, in milliseconds (PROTOCOL.md §15.6). */
 export class Backoff {
-  #failures = 0;
+  failures = 0;
 
   next(error?: DuplexError): number {
     const asked = Math.min(error?.retryAfter ?? 0, 3600_000);
-    const bound = Math.min(1500 * 2 ** this.#failures++, 30_000);
-    return asked ? asked * (1 + Math.random() / 2) : Math.random() * bound;
-  }
-
-  reset(): void {
-    this.#failures = 0;
+    const most = asked * 1.5 || Math.min(1500 * 2 ** this.failures, 30_000);
+    const least = asked || (this.failures && most / 2);
+    this.failures++;
+    return least + Math.random() * (most - least);
   }
 }

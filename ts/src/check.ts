@@ -17,7 +17,7 @@ class No extends Error {
 }
 
 const held = "nothing comes of an answer that goes on: something on the way holds it back until its end";
-const timeUp = "there was no answer in time: something on the way swallows it";
+const timeUp = "there was no answer in time: something on the way swallows it, or is very slow";
 
 /** A packet of QUIC adds to a line about so many bytes. */
 const packet = 28;

@@ -4,7 +4,7 @@ import { Backoff } from "./backoff.ts";
 import { choose, type Choice } from "./choose.ts";
 import { now } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
-import { DuplexError } from "./errors.ts";
+import { DuplexError, ended } from "./errors.ts";
 import { isPlain, topicOf } from "./event.ts";
 import { failure, type Http } from "./http.ts";
 import { longpoll, poll } from "./poll.ts";
@@ -274,7 +274,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#reached = true;
     if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
-    remember(this.http.base, transport);
+    if (!this.http.options.transports) remember(this.http.base, transport);
     this.#be("connected", { transport, version: this.#version(), failed });
     this.#schedule();
     this.#update(0);
@@ -328,12 +328,12 @@ export class Direct implements Connection, Owner, Shared {
   #lostCurrent(a: Attempt, error: DuplexError): void {
     this.#current = undefined;
     for (const reader of this.#readers) reader.lost(this.cursor);
-    if (now() - a.worked > lasting) this.#backoff.reset();
+    if (now() - a.worked > lasting) this.#backoff.failures = 0;
     this.#abandon();
     this.#errors = [error];
     if (error.problem && !error.retryable) return this.#failed();
     const next = this.#transports.indexOf(a.transport) + 1;
-    const first = error.code === "silent" || error.code === "fault" ? this.#transports[next] : undefined;
+    const first = this.#backoff.failures || error.code === "silent" || error.code === "fault" ? this.#transports[next] : undefined;
     this.#wait(error, first);
   }
 
@@ -342,7 +342,8 @@ export class Direct implements Connection, Owner, Shared {
     this.#abandon();
     if (a === this.#current) this.#current = undefined;
     for (const reader of this.#readers) reader.ask();
-    this.#wait(new DuplexError("end", "the topic has ended"));
+    this.#wait(ended());
+    this.#backoff.failures = 0; // it is none
   }
 
   /** No transport works. */

@@ -24,6 +24,9 @@ export class DuplexError extends Error {
   }
 }
 
+/** A topic that is asked for alone has ended, and all of it was read. */
+export const ended = (): DuplexError => new DuplexError("end", "the topic has ended", 204);
+
 const types = "urn:duplex:problem:";
 
 /** What an answer says that is none of the good ones. */

@@ -1,5 +1,5 @@
 import type { Options, Page } from "./api.ts";
-import { DuplexError, refusal } from "./errors.ts";
+import { DuplexError, ended, refusal } from "./errors.ts";
 import { parse } from "./event.ts";
 import type { Receiver, Stream } from "./transport.ts";
 
@@ -56,16 +56,22 @@ export class Http {
   }
 
   /** Reads on, by GET, or by POST if there are too many names for a URL. */
-  read(names: readonly string[], query: Query, signal?: AbortSignal): Promise<Response> {
+  async read(names: readonly string[], query: Query, signal?: AbortSignal): Promise<Response> {
     query = { ...query, member: this.options.member };
-    const url = this.url(names, query);
-    if (url.length < longestQuery) return this.request(url, { signal });
-    return this.request(this.url([], query), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ topic: names }),
-      signal,
-    });
+    let url = this.url(names, query);
+    let init: RequestInit = { signal };
+    if (url.length >= longestQuery) {
+      url = this.url([], query);
+      init = {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ topic: names }),
+        signal,
+      };
+    }
+    const response = await this.request(url, init);
+    if (response.status === 204) throw ended();
+    return response;
   }
 
   async page(names: readonly string[], query: Query, signal?: AbortSignal): Promise<Page> {

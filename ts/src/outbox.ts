@@ -153,7 +153,7 @@ export class Outbox {
     const { publication, parts } = item;
     try {
       const ids = [await this.#connection.publish(publication)].flat();
-      this.#backoff.reset();
+      this.#backoff.failures = 0;
       this.#take(item);
       parts.forEach((part, i) => part.done(ids[i]!));
     } catch (e) {

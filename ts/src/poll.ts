@@ -1,6 +1,6 @@
 import type { TopicEvent } from "./api.ts";
 import { now, rest, sleep, tired } from "./clock.ts";
-import { DuplexError } from "./errors.ts";
+import { ended } from "./errors.ts";
 import { parsePage, requests } from "./http.ts";
 import type { Open } from "./transport.ts";
 
@@ -22,13 +22,13 @@ const pages =
         to.heard();
         if (!wait) to.answered(now() - began);
         const told = (event: string, data: object, id = ""): TopicEvent => ({ id, topic: "", event, data });
-        const messages = [...page.events, told("$ping", { interval: (hold + patience) / 1.5 }, page.cursor)];
+        const messages = [...page.events, ...(page.ends ?? []), told("$ping", { interval: (hold + patience) / 1.5 }, page.cursor)];
         if (page.gap) messages.unshift(told("$gap", { oldest: page.cursor, ...page.gap }));
         for (const message of messages) {
           to.message(message);
           if (tired()) await rest();
         }
-        if (page.end) throw new DuplexError("end", "the topic has ended", 204);
+        if (page.end) throw ended();
         after = page.cursor;
         if (!hold && !page.more) await sleep(interval, signal);
       }

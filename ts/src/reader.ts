@@ -165,14 +165,14 @@ export class Reader implements Feed {
         if (!signal.aborted) await sleep(backoff.next(error), signal);
         continue;
       }
-      backoff.reset();
+      backoff.failures = 0;
       // It may be paused by what it is given, or have begun to listen anew, maybe behind a gap: then it asks again.
       const gap = JSON.stringify(page.gap);
       if (gap && gap !== this.#told && this.#after === after) {
         this.#told = gap;
         this.sink.take({ id: this.cursor, topic: "", event: "$gap", data: page.gap });
       }
-      for (const event of page.events) {
+      for (const event of [...page.events, ...(page.ends ?? [])]) {
         if (tired()) await rest();
         if (this.#after !== after) break;
         this.give(event);

@@ -1,6 +1,6 @@
 import type { TopicEvent } from "./api.ts";
 import { now, rest, tired } from "./clock.ts";
-import { DuplexError } from "./errors.ts";
+import { DuplexError, ended } from "./errors.ts";
 import { parse } from "./event.ts";
 import { failure, requests } from "./http.ts";
 import type { Open } from "./transport.ts";
@@ -18,17 +18,14 @@ const endless =
       let last: TopicEvent | undefined;
       const cut = (why: string) => new DuplexError("cut", why, 0, retry);
       const response = await http.read(names, { as, envelope: 1, after }, signal);
-      const ended = new DuplexError("end", "the topic has ended", 204);
-      if (response.status === 204) throw ended;
-      if (!response.body) throw new DuplexError("unsupported", "no streams");
-      const reader = response.body.getReader();
+      const reader = response.body!.getReader();
       const text = new TextDecoder();
       let left = "";
       for (;;) {
         const { done, value } = await reader.read().catch((error) => {
           throw cut(failure(error).message);
         });
-        if (done) throw last?.event === "$end" ? ended : cut("ended");
+        if (done) throw last?.event === "$end" ? ended() : cut("ended");
         to.heard();
         const lines = (left + text.decode(value, { stream: true })).split("\n");
         left = lines.pop()!; // what the connection's end cuts off does not count

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Duplex } from "../dist/client.js";
 import { bundle } from "./bundle.mjs";
+import { serve } from "./server.mjs";
 
 const { choose } = await bundle("choose");
+const { Backoff } = await bundle("backoff");
 
 /** `at`: what happens to a transport, by the millisecond; `want`: what the choice does. */
 const cases = {
@@ -134,4 +136,29 @@ test("a page whose timers are late loses no connection that works", async (t) =>
   assert.equal(client.status.state, "waiting");
   assert.equal(client.status.error.code, "silent");
   client.close();
+});
+
+// "any time below 1.5 s, and after further failures in a row between half and the whole of 3 s, 6 s" (PROTOCOL.md §15.6).
+test("the wait after failures in a row", (t) => {
+  for (const [random, want] of [[0, [0, 1500, 3000, 6000, 12_000, 15_000, 15_000]], [1, [1500, 3000, 6000, 12_000, 24_000, 30_000, 30_000]]]) {
+    t.mock.method(Math, "random", () => random);
+    const backoff = new Backoff();
+    assert.deepEqual(want.map(() => backoff.next()), want);
+    assert.equal(backoff.next({ retryAfter: 4000 }), 4000 + random * 2000);
+    backoff.failures = 0;
+    assert.equal(backoff.next(), want[0]);
+  }
+});
+
+test("only a choice among all is remembered", async (t) => {
+  const server = await serve(t);
+  const kept = new Map();
+  globalThis.localStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  t.after(() => delete globalThis.localStorage);
+  for (const [options, want] of [[{ transports: ["longpoll"] }, []], [{}, ["websocket"]]]) {
+    const client = new Duplex(server.url, options);
+    t.after(() => client.close());
+    await client.subscribe("a", () => {}).ready;
+    assert.deepEqual([...kept.values()].map((text) => JSON.parse(text).transport), want);
+  }
 });

@@ -357,6 +357,10 @@ test("a final refusal stops, and says why; 503 waits as long as it says", async 
     assert.equal(client.status.failed.sse.slice(0, 3), String(status));
     client.close();
   }
+  answer = { status: 204 };
+  const silenced = new Duplex(front.url);
+  t.after(() => silenced.close());
+  await assert.rejects(silenced.subscribe("a").over, { status: 204, code: "end" });
   answer = { status: 503, headers: { "Retry-After": "1" } };
   for (let tries = 1; ; tries++) {
     asked = 0;

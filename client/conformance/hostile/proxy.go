@@ -140,6 +140,7 @@ func (p *proxy) answer(r *http.Request, resp *http.Response) bool {
 	streams := resp.ContentLength < 0
 	if streams && p.Body == Refusing {
 		_ = p.refuse(r, http.StatusBadGateway) // an error means that the client is gone
+		p.server.Close()                       // there is no end of the answer to wait for
 		return false
 	}
 	noBody := r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
