@@ -68,3 +68,23 @@ func (s *shard) beat(now time.Time) {
 		}
 	}
 }
+
+// ping sends $ping to a subscriber that lacks nothing.
+func (s *shard) ping(sub *Subscriber) {
+	sub.greeted, sub.pingOwed = true, false
+	s.fix(sub)
+	at := Cursor{ID: s.end}
+	for i, sn := range sub.subscriptions {
+		if i > 0 && sn.cursor != at { // some begin beyond the shard's position
+			at = Cursor{}
+			break
+		}
+		at = sn.cursor
+	}
+	var err error
+	if s.single[0], err = encodeSignal(sub.opts.Form, pingSignal(at, s.hub.pingData)); err != nil {
+		s.give(sub, Batch{End: err})
+	} else if len(s.single[0]) > 0 {
+		s.give(sub, Batch{Chunks: s.single[:]})
+	}
+}
