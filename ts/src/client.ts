@@ -1,6 +1,6 @@
 import type { HistoryOptions, Options, Page, PublishOptions, Status, SubscribeOptions, TopicEvent, Transport } from "./api.ts";
 import type { Connection } from "./connection.ts";
-import { Direct } from "./direct.ts";
+import { Keeper } from "./keeper.ts";
 import { checkName } from "./event.ts";
 import { Http } from "./http.ts";
 import { Outbox } from "./outbox.ts";
@@ -32,7 +32,7 @@ export class Client extends EventTarget {
     const { href, search, hash } = new URL(url, globalThis.location?.href);
     if (search || hash) throw new TypeError("URL with a query");
     this.http = new Http(href.replace(/\/+$/, ""), options);
-    const own = (changed: () => void): Connection => new Direct(this.http, options, changed);
+    const own = (changed: () => void): Connection => new Keeper(this.http, options, changed);
     const changed = (): void => this.#changed();
     this.#connection = options.between?.(own, changed) ?? own(changed);
     this.#outbox = new Outbox(this, this.#connection, options.outbox ?? 1000, options.store, changed);

@@ -1,7 +1,7 @@
 import type { Options, Publication, Status, TopicEvent, Transport } from "./api.ts";
-import { Attempt, type Owner } from "./attempt.ts";
+import { Link, type Owner } from "./link.ts";
 import { Backoff } from "./backoff.ts";
-import { choose, type Choice } from "./choose.ts";
+import { choose, type Choice } from "./choice.ts";
 import { now } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
 import { DuplexError, ended } from "./errors.ts";
@@ -9,7 +9,7 @@ import { isPlain, topicOf } from "./event.ts";
 import { failure, type Http } from "./http.ts";
 import { longpoll, poll } from "./poll.ts";
 import { Reader, type Shared } from "./reader.ts";
-import { remember, remembered } from "./remember.ts";
+import { note, recall } from "./memory.ts";
 import { sse, stream } from "./stream.ts";
 import type { Open } from "./transport.ts";
 import { websocket, webtransport } from "./websocket.ts";
@@ -38,16 +38,16 @@ const publishWithin = 30_000;
  * transport, or the names where a transport cannot do that, another stream is begun from the
  * cursor while the old one goes on, and takes over when it works.
  */
-export class Direct implements Connection, Owner, Shared {
+export class Keeper implements Connection, Owner, Shared {
   readonly http: Http;
   cursor = "now";
   status: Connection["status"] = { state: "idle", failed: {} };
   #changed: () => void;
   #transports: Transport[] = [];
   #readers = new Set<Reader>();
-  #current: Attempt | undefined;
+  #current: Link | undefined;
   #choice: Choice | undefined;
-  #candidates = new Map<Transport, Attempt>();
+  #candidates = new Map<Transport, Link>();
   #begun = false;
   /** Why the attempts of a choice failed. */
   #errors: DuplexError[] = [];
@@ -92,7 +92,7 @@ export class Direct implements Connection, Owner, Shared {
     const places = new Set([...this.#readers].map((r) => r.cursor));
     this.cursor = places.size === 1 ? [...places][0]! : "now";
     for (const reader of this.#readers) reader.begin(this.cursor);
-    this.#connect(remembered(this.http.base));
+    this.#connect(recall(this.http.base));
   }
 
   left(reader: Reader): void {
@@ -157,7 +157,7 @@ export class Direct implements Connection, Owner, Shared {
 
   // Messages.
 
-  message(a: Attempt, event: TopicEvent): void {
+  message(a: Link, event: TopicEvent): void {
     if (a !== this.#current) {
       a.held.push(event);
       if (this.#candidates.get(a.transport) === a) this.#choice?.works(a.transport);
@@ -175,7 +175,7 @@ export class Direct implements Connection, Owner, Shared {
   }
 
   /** Whose events are gone is told by the topic, or by pages of each. */
-  #gap(a: Attempt, event: TopicEvent): void {
+  #gap(a: Link, event: TopicEvent): void {
     const { id } = event;
     const named: string | undefined = event.data.topic;
     // Over websocket it may pass the events of other subscriptions (PROTOCOL.md §8.6).
@@ -189,7 +189,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#opened();
   }
 
-  answered(a: Attempt, latency: number): void {
+  answered(a: Link, latency: number): void {
     if (this.#current && a !== this.#current) return;
     this.status = { ...this.status, latency: Math.round(latency), version: this.#version() };
     this.#changed();
@@ -230,7 +230,7 @@ export class Direct implements Connection, Owner, Shared {
     const choice = choose(
       transports,
       {
-        begin: (t) => this.#candidates.set(t, new Attempt(this, t, opens[t], this.#wanted(), this.cursor)),
+        begin: (t) => this.#candidates.set(t, new Link(this, t, opens[t], this.#wanted(), this.cursor)),
         drop: (t) => {
           const a = this.#candidates.get(t);
           if (!a) return; // it is the one that failed
@@ -274,7 +274,7 @@ export class Direct implements Connection, Owner, Shared {
     this.#reached = true;
     if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
-    if (!this.http.options.transports) remember(this.http.base, transport);
+    if (!this.http.options.transports) note(this.http.base, transport);
     this.#be("connected", { transport, version: this.#version(), failed });
     this.#schedule();
     this.#update(0);
@@ -314,7 +314,7 @@ export class Direct implements Connection, Owner, Shared {
     this.status = { ...this.status, failed: { ...this.status.failed, [transport]: failed } };
   }
 
-  lost(a: Attempt, error: DuplexError): void {
+  lost(a: Link, error: DuplexError): void {
     if (error.code === "end") return this.#ended(a);
     this.#note(a.transport, error.message);
     if (a === this.#current) return this.#lostCurrent(a, error);
@@ -325,7 +325,7 @@ export class Direct implements Connection, Owner, Shared {
     else this.#choice?.failed(a.transport);
   }
 
-  #lostCurrent(a: Attempt, error: DuplexError): void {
+  #lostCurrent(a: Link, error: DuplexError): void {
     this.#current = undefined;
     for (const reader of this.#readers) reader.lost(this.cursor);
     if (now() - a.worked > lasting) this.#backoff.failures = 0;
@@ -338,7 +338,7 @@ export class Direct implements Connection, Owner, Shared {
   }
 
   /** The only topic of the stream has ended. */
-  #ended(a: Attempt): void {
+  #ended(a: Link): void {
     this.#abandon();
     if (a === this.#current) this.#current = undefined;
     for (const reader of this.#readers) reader.ask();

@@ -5,14 +5,14 @@ const expiry = 24 * 3600_000;
 
 const key = (url: string) => `duplex:transport:${new URL(url).origin}`;
 
-export function remembered(url: string): Transport | undefined {
+export function recall(url: string): Transport | undefined {
   try {
     const { transport, time } = JSON.parse(localStorage.getItem(key(url))!);
     return Date.now() - time < expiry ? transport : undefined;
   } catch {} // there is none, or the page may not have it
 }
 
-export function remember(url: string, transport: Transport): void {
+export function note(url: string, transport: Transport): void {
   try {
     localStorage.setItem(key(url), JSON.stringify({ transport, time: Date.now() }));
   } catch {}

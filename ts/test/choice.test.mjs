@@ -5,7 +5,7 @@ import { Duplex } from "../dist/client.js";
 import { bundle } from "./bundle.mjs";
 import { serve } from "./server.mjs";
 
-const { choose } = await bundle("choose");
+const { choose } = await bundle("choice");
 const { Backoff } = await bundle("backoff");
 
 /** `at`: what happens to a transport, by the millisecond; `want`: what the choice does. */

@@ -5,12 +5,12 @@ import type { Http } from "./http.ts";
 import { Seen } from "./seen.ts";
 import type { Open, Receiver, Stream } from "./transport.ts";
 
-/** Who owns attempts. */
+/** Who owns links. */
 export interface Owner {
   readonly http: Http;
-  message(attempt: Attempt, event: TopicEvent): void;
-  answered(attempt: Attempt, ms: number): void;
-  lost(attempt: Attempt, error: DuplexError): void;
+  message(link: Link, event: TopicEvent): void;
+  answered(link: Link, ms: number): void;
+  lost(link: Link, error: DuplexError): void;
 }
 
 /** A timer that fires so much later, in ms, was held up by a page that slept or was throttled. */
@@ -18,8 +18,8 @@ const late = 1000;
 /** Milliseconds to answer a check (PROTOCOL.md §15.6). */
 const patience = 2000;
 
-/** One stream: from the moment when it is begun, maybe beside others, to its end. */
-export class Attempt implements Receiver {
+/** One stream by one transport: from the moment when it is begun, maybe beside others, to its end. */
+export class Link implements Receiver {
   readonly transport: Transport;
   /** Where it has begun. */
   readonly after: string;
