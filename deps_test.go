@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"ts":                {},
 	"topic/memlog":      {"topic", "topic/internal/keep"},
 	"topic/presence":    {"topic"},
-	"topic/jetlog":      {"topic", "topic/internal/keep"},
+	"topic/jetlog":      {"topic", "topic/internal/keep", "topic/jetlog/internal/message"},
 	"topic/logtest":     {"topic"},
 	"topic":             {"internal/jsonscan"},
 	"websocket":         {"websocket/wire", "internal/poller"},
@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"e2e":               {},
 
 	"topic/internal/keep":                 {"topic"},
+	"topic/jetlog/internal/message":       {"topic"},
 	"cmd/duplex/internal/wstalk":          {"websocket", "websocket/wire", "cmd/duplex/internal/stdio"},
 	"cmd/duplex/internal/stdio":           {},
 	"client/check":                        {"client", "client/http3", "websocket", "sse"},
@@ -54,17 +55,18 @@ var arrows = map[string][]string{
 // alone are the packages that others import for themselves: beside the
 // standard library they may use only what is named here.
 var alone = map[string][]string{
-	"topic":               {},
-	"topic/memlog":        {},
-	"topic/presence":      {},
-	"topic/internal/keep": {},
-	"websocket":           {"golang.org/x/sys", "github.com/klauspost/compress"},
-	"websocket/wire":      {},
-	"sse":                 {},
-	"internal/jsonscan":   {},
-	"internal/poller":     {"golang.org/x/sys"},
-	"internal/testnet":    {"golang.org/x/sys"},
-	"internal/load":       {"golang.org/x/sys", "golang.org/x/net/http2"},
+	"topic":                         {},
+	"topic/memlog":                  {},
+	"topic/presence":                {},
+	"topic/internal/keep":           {},
+	"topic/jetlog/internal/message": {},
+	"websocket":                     {"golang.org/x/sys", "github.com/klauspost/compress"},
+	"websocket/wire":                {},
+	"sse":                           {},
+	"internal/jsonscan":             {},
+	"internal/poller":               {"golang.org/x/sys"},
+	"internal/testnet":              {"golang.org/x/sys"},
+	"internal/load":                 {"golang.org/x/sys", "golang.org/x/net/http2"},
 }
 
 // only says who may use what is heavy.
@@ -85,7 +87,8 @@ var pure = map[string][]string{
 	"internal/jsonscan": {"net", "net/http", "os", "sync", "context", "time"},
 	"topic":             {"net", "net/http", "os"},
 
-	"topic/internal/keep": {"net", "net/http", "os", "sync", "context"},
+	"topic/internal/keep":           {"net", "net/http", "os", "sync", "context"},
+	"topic/jetlog/internal/message": {"net", "net/http", "os", "sync", "context"},
 }
 
 func TestArrows(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 var errNothing = errors.New("jetlog: append of nothing")
@@ -185,7 +186,7 @@ func (l *Log) appendAdmitted(group []*pending, first uint64, now time.Time) erro
 	for _, p := range group {
 		bytes += p.bytes + len(p.topic) + len(p.key.Value) + 64
 	}
-	message := appendHeader(make([]byte, 0, bytes), first, nanos)
+	body := message.AppendHeader(make([]byte, 0, bytes), first, nanos)
 	entries := make([]*topic.Entry, 0, len(group))
 	subject, seq := "", first
 	for _, p := range group {
@@ -193,14 +194,14 @@ func (l *Log) appendAdmitted(group []*pending, first uint64, now time.Time) erro
 			continue
 		}
 		subject = l.subjectFor(p.topic, subject)
-		message = l.encode(message, p)
+		body = l.encode(body, p)
 		p.first = seq
 		for _, d := range p.drafts {
 			entries = append(entries, &topic.Entry{Event: topic.NewEvent(l.id(seq), p.topic, d, now)})
 			seq++
 		}
 	}
-	number, err := l.store.publish(subject, message)
+	number, err := l.store.publish(subject, body)
 	if errors.Is(err, errNotStored) {
 		return err
 	}
@@ -225,7 +226,7 @@ func (l *Log) appendAdmitted(group []*pending, first uint64, now time.Time) erro
 	if l.watcher != nil {
 		l.watcher(entries)
 	}
-	l.wrote(len(message))
+	l.wrote(len(body))
 	return nil
 }
 
@@ -243,19 +244,19 @@ func (l *Log) subjectFor(name, before string) string {
 
 // encode appends an append to a message. Events of an ephemeral topic are not
 // stored: only that there were some.
-func (l *Log) encode(message []byte, p *pending) []byte {
+func (l *Log) encode(body []byte, p *pending) []byte {
 	if !l.opts.Rules.Of(p.topic).Ephemeral() {
-		return appendAppend(message, p.topic, p.drafts, p.key)
+		return message.AppendDrafts(body, p.topic, p.drafts, p.key)
 	}
 	last := len(p.drafts) - 1
 	if !p.drafts[last].IsEnd() {
-		return appendUnkept(message, p.topic, len(p.drafts), p.key)
+		return message.AppendUnkept(body, p.topic, len(p.drafts), p.key)
 	}
 	if last > 0 {
-		message = appendUnkept(message, p.topic, last, p.key)
-		return appendAppend(message, p.topic, p.drafts[last:], topic.Key{})
+		body = message.AppendUnkept(body, p.topic, last, p.key)
+		return message.AppendDrafts(body, p.topic, p.drafts[last:], topic.Key{})
 	}
-	return appendAppend(message, p.topic, p.drafts, p.key)
+	return message.AppendDrafts(body, p.topic, p.drafts, p.key)
 }
 
 // apply makes an append of a stored message part of the index.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // gate holds back what is published.
@@ -125,10 +126,10 @@ func TestGroupBounds(t *testing.T) {
 		g.wg.Wait()
 		var got []int
 		for _, b := range g.store.messages {
-			m := readMessage(b)
-			var a appended
+			m := message.Read(b)
+			var a message.Append
 			n := 0
-			for m.next(&a) {
+			for m.Next(&a) {
 				n++
 			}
 			got = append(got, n)

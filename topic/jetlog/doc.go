@@ -6,7 +6,7 @@
 //
 // # What is where
 //
-// All topics are in one stream. Its messages (message.go) hold one or more
+// All topics are in one stream. Its messages (internal/message) hold one or more
 // appends: those that came while the message before them was on its way. So
 // publishers that come together share one round trip, and with Options.Fsync
 // one sync; and an append, whatever it holds, is stored whole or not at all. A
@@ -72,7 +72,7 @@
 // message counts is in the message and its place; so all nodes see the same,
 // whatever the server let through, and whatever became of an acknowledgement.
 // It costs a node that comes too late a round trip. Who is late often asks the
-// others to give way (turn.go).
+// others to give way (giveway.go).
 //
 // A node takes messages as the server republishes them, one after the other.
 // Those that did not come it fetches: when a later one comes, when it wants to

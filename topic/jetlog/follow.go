@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // Several nodes may write to one stream. What the log holds is what the stream
@@ -102,52 +103,52 @@ var errDiverged = errors.New("jetlog: the stream is not what it was: its end was
 // follow makes the next message of a shared stream part of the index. It calls
 // see, unless that is nil, with each entry, and the earlier one that it
 // supersedes, or 0. It reports whether the message counts.
-func (x *index) follow(number uint64, b []byte, see func(m *message, seq uint64, name string, d *topic.Draft, earlier uint64)) (counts bool, err error) {
+func (x *index) follow(number uint64, b []byte, see func(m *message.Message, seq uint64, name string, d *topic.Draft, earlier uint64)) (counts bool, err error) {
 	c := x.shared
-	m := readMessage(b)
-	if m.err == nil && !m.shared {
-		m.err = errMessage
+	m := message.Read(b)
+	if m.Err == nil && !m.Shared {
+		m.Err = message.ErrFormat
 	}
-	if m.err != nil {
-		return false, fmt.Errorf("message %d: %w", number, m.err)
+	if m.Err != nil {
+		return false, fmt.Errorf("message %d: %w", number, m.Err)
 	}
 	next := number == x.message+1
 	switch {
-	case m.link.after != number-1:
-		x.message, c.last, c.recent[number%recentMessages] = number, m.link.id, m.link.id
+	case m.Link.After != number-1:
+		x.message, c.last, c.recent[number%recentMessages] = number, m.Link.ID, m.Link.ID
 		return false, nil
-	case next && m.link.before != c.last, m.first <= x.end, next && c.begun && m.first != x.end+1, m.link.clock < x.clock, m.link.epoch == 0:
+	case next && m.Link.Before != c.last, m.First <= x.end, next && c.begun && m.First != x.end+1, m.Link.Clock < x.clock, m.Link.Epoch == 0:
 		return false, fmt.Errorf("message %d: %w", number, errDiverged)
 	}
-	if n := len(c.epochs); n == 0 || c.epochs[n-1].number != m.link.epoch {
-		c.epochs = append(c.epochs, epoch{m.link.epoch, m.first})
+	if n := len(c.epochs); n == 0 || c.epochs[n-1].number != m.Link.Epoch {
+		c.epochs = append(c.epochs, epoch{m.Link.Epoch, m.First})
 	}
-	c.begun, x.clock = true, m.link.clock
-	if m.first > x.end+1 { // what was before is no longer there
-		x.missing(m.first - 1)
-		x.end = m.first - 1
+	c.begun, x.clock = true, m.Link.Clock
+	if m.First > x.end+1 { // what was before is no longer there
+		x.missing(m.First - 1)
+		x.end = m.First - 1
 	}
-	for x.expire(m.nanos) {
+	for x.expire(m.Nanos) {
 	}
 	x.loseBefore(c.count(number, len(b)))
-	x.message, c.last, c.recent[number%recentMessages], c.nanos = number, m.link.id, m.link.id, m.nanos
-	var a appended
-	for seq := m.first; m.next(&a); seq = x.end + 1 {
-		t, name := x.find(a.topic)
-		if a.unkept > 0 {
-			x.end = seq + uint64(a.unkept) - 1
+	x.message, c.last, c.recent[number%recentMessages], c.nanos = number, m.Link.ID, m.Link.ID, m.Nanos
+	var a message.Append
+	for seq := m.First; m.Next(&a); seq = x.end + 1 {
+		t, name := x.find(a.Topic)
+		if a.Unkept > 0 {
+			x.end = seq + uint64(a.Unkept) - 1
 		}
-		for i := range a.drafts {
+		for i := range a.Drafts {
 			var earlier uint64
-			t, earlier = x.append(t, name, &a.drafts[i], seq+uint64(i), number, m.nanos)
+			t, earlier = x.append(t, name, &a.Drafts[i], seq+uint64(i), number, m.Nanos)
 			if see != nil {
-				see(&m, seq+uint64(i), name, &a.drafts[i], earlier)
+				see(&m, seq+uint64(i), name, &a.Drafts[i], earlier)
 			}
 		}
-		x.remember(name, a.key, seq, number, m.nanos)
+		x.remember(name, a.Key, seq, number, m.Nanos)
 	}
-	if m.err != nil {
-		return false, fmt.Errorf("message %d: %w", number, m.err)
+	if m.Err != nil {
+		return false, fmt.Errorf("message %d: %w", number, m.Err)
 	}
 	x.bound()
 	return true, nil
@@ -164,8 +165,8 @@ func (l *Log) follow(number uint64, b []byte) error {
 	defer l.applying.Unlock()
 	switch at := l.messages(); {
 	case number <= at:
-		m := readMessage(b)
-		if was := l.index.shared.recent[number%recentMessages]; at-number < recentMessages && was != 0 && was != m.link.id {
+		m := message.Read(b)
+		if was := l.index.shared.recent[number%recentMessages]; at-number < recentMessages && was != 0 && was != m.Link.ID {
 			return fmt.Errorf("message %d: %w", number, errDiverged)
 		}
 		return nil
@@ -174,8 +175,8 @@ func (l *Log) follow(number uint64, b []byte) error {
 	}
 	var entries []*topic.Entry
 	l.mu.Lock()
-	counts, err := l.index.follow(number, b, func(m *message, seq uint64, name string, d *topic.Draft, earlier uint64) {
-		e := m.entry(l.id(seq), name, *d)
+	counts, err := l.index.follow(number, b, func(m *message.Message, seq uint64, name string, d *topic.Draft, earlier uint64) {
+		e := m.Entry(l.id(seq), name, *d)
 		entries = append(entries, e)
 		l.tail.push(entries[len(entries)-1:])
 		if e := l.tail.entry(earlier); e != nil {
@@ -248,7 +249,7 @@ func (l *Log) attempt(group []*pending) (stored bool, err error) {
 	x, c := l.index, l.index.shared
 	nanos := max(time.Now().UnixNano(), c.nanos)
 	admitted := l.admit(group, nanos)
-	k := link{id: rand.Uint64(), before: c.last, after: x.message, epoch: l.epochs[len(l.epochs)-1].number}
+	k := message.Link{ID: rand.Uint64(), Before: c.last, After: x.message, Epoch: l.epochs[len(l.epochs)-1].number}
 	first, clock, overdue := x.end+1, x.clock, x.overdue(nanos)
 	l.mu.RUnlock()
 	if admitted < len(group) && overdue {
@@ -266,14 +267,14 @@ func (l *Log) attempt(group []*pending) (stored bool, err error) {
 		if p.admitted {
 			p.first = seq
 			if len(p.drafts) > 0 { // else it is a tick
-				body = appendAppend(body, p.topic, p.drafts, p.key)
+				body = message.AppendDrafts(body, p.topic, p.drafts, p.key)
 			}
 			seq += uint64(len(p.drafts))
 		}
 	}
-	k.clock = max(clock+1, seq-1)
-	message := append(appendSharedHeader(make([]byte, 0, len(body)+64), first, nanos, k), body...)
-	stored, err = l.remote.publish(k.after, k.id, message)
+	k.Clock = max(clock+1, seq-1)
+	whole := append(message.AppendSharedHeader(make([]byte, 0, len(body)+64), first, nanos, k), body...)
+	stored, err = l.remote.publish(k.After, k.ID, whole)
 	return stored && admitted > 0, err
 }
 

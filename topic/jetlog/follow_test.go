@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // chained writes messages of a shared stream.
 type chained struct {
-	link
+	message.Link
 	first uint64
 	nanos int64
 }
@@ -18,15 +19,15 @@ type chained struct {
 // message makes the next message, of one event to each topic. Its number is
 // after+1.
 func (c *chained) message(names ...string) []byte {
-	c.before, c.id = c.id, c.id+1
-	c.clock = max(c.clock+1, c.first+uint64(len(names))-1)
+	c.Before, c.ID = c.ID, c.ID+1
+	c.Clock = max(c.Clock+1, c.first+uint64(len(names))-1)
 	c.nanos++
-	b := appendSharedHeader(nil, c.first, c.nanos, c.link)
+	b := message.AppendSharedHeader(nil, c.first, c.nanos, c.Link)
 	for _, name := range names {
-		b = appendAppend(b, name, []topic.Draft{{Data: fmt.Append(nil, c.first)}}, topic.Key{})
+		b = message.AppendDrafts(b, name, []topic.Draft{{Data: fmt.Append(nil, c.first)}}, topic.Key{})
 		c.first++
 	}
-	c.after++
+	c.After++
 	return b
 }
 
@@ -37,7 +38,7 @@ func sharedIndex(o Options) *index {
 	return x
 }
 
-func start1() *chained { return &chained{link: link{epoch: 7}, first: 1} }
+func start1() *chained { return &chained{Link: message.Link{Epoch: 7}, first: 1} }
 
 // A message whose author has not seen the one before it is not part of the log,
 // to whoever reads it.
@@ -47,7 +48,7 @@ func TestFollowVoid(t *testing.T) {
 	late := *c // knows message 1 only
 	two := c.message("a")
 	void := late.message("a", "b")
-	c.id, c.after = late.id, 3
+	c.ID, c.After = late.ID, 3
 	three := c.message("c") // its author knows that message 3 is void
 	x := sharedIndex(Options{})
 	for i, m := range [][]byte{one, two, void, three} {
@@ -74,14 +75,14 @@ func TestFollowVoid(t *testing.T) {
 // What cannot follow stops the log.
 func TestFollowDiverged(t *testing.T) {
 	for name, change := range map[string]func(c *chained){
-		"another one before it":   func(c *chained) { c.id++ },
+		"another one before it":   func(c *chained) { c.ID++ },
 		"numbers that are in use": func(c *chained) { c.first-- },
 		"numbers left out":        func(c *chained) { c.first++ },
-		"a clock that goes back":  func(c *chained) { c.clock -= 100 },
-		"no epoch":                func(c *chained) { c.epoch = 0 },
+		"a clock that goes back":  func(c *chained) { c.Clock -= 100 },
+		"no epoch":                func(c *chained) { c.Epoch = 0 },
 	} {
 		c := start1()
-		c.clock = 200
+		c.Clock = 200
 		x := sharedIndex(Options{})
 		if _, err := x.follow(1, c.message("a"), nil); err != nil {
 			t.Fatal(err)
@@ -92,7 +93,7 @@ func TestFollowDiverged(t *testing.T) {
 		}
 	}
 	x := sharedIndex(Options{})
-	if _, err := x.follow(1, appendHeader(nil, 1, 1), nil); !errors.Is(err, errMessage) {
+	if _, err := x.follow(1, message.AppendHeader(nil, 1, 1), nil); !errors.Is(err, message.ErrFormat) {
 		t.Errorf("a message of an embedded log: %v", err)
 	}
 }
@@ -105,11 +106,11 @@ func TestFollowWindow(t *testing.T) {
 	early.shared.window, late.shared.window = 100_000, 100_000
 	both := func(names ...string) {
 		m := c.message(names...)
-		if _, err := early.follow(c.after, m, nil); err != nil {
+		if _, err := early.follow(c.After, m, nil); err != nil {
 			t.Fatal(err)
 		}
-		if c.after > 100 {
-			if _, err := late.follow(c.after, m, nil); err != nil {
+		if c.After > 100 {
+			if _, err := late.follow(c.After, m, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -124,11 +125,11 @@ func TestFollowWindow(t *testing.T) {
 	both("quiet2")
 	for range 2000 {
 		both("loud")
-		if c.after%100 == 0 {
+		if c.After%100 == 0 {
 			_, inEarly := early.topics["quiet2"]
 			_, inLate := late.topics["quiet2"]
 			if inEarly != inLate {
-				t.Fatalf("at message %d, one has the event, and the other has not", c.after)
+				t.Fatalf("at message %d, one has the event, and the other has not", c.After)
 			}
 		}
 	}
@@ -136,7 +137,7 @@ func TestFollowWindow(t *testing.T) {
 		t.Error("an old event stands in the way")
 	}
 	oldest, _ := early.oldestMessages()
-	if n := c.after - oldest; n < 500 || n > 1500 {
+	if n := c.After - oldest; n < 500 || n > 1500 {
 		t.Errorf("the window has %d messages", n)
 	}
 	if quiet := []topic.Pattern{pattern1(t, "quiet2")}; !early.mayMiss(quiet, 201) || early.mayMiss(quiet, 202) {

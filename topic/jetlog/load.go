@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // ref is an entry that a page will hold.
@@ -75,15 +76,15 @@ func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
 	}
 	slices.Sort(numbers)
 	numbers = slices.Compact(numbers)
-	take := func(m *message, i int) {
-		var a appended
-		for seq := m.first; m.next(&a); seq += uint64(a.unkept) {
-			for _, d := range a.drafts {
+	take := func(m *message.Message, i int) {
+		var a message.Append
+		for seq := m.First; m.Next(&a); seq += uint64(a.Unkept) {
+			for _, d := range a.Drafts {
 				for i < len(refs) && refs[i].seq < seq {
 					i++
 				}
 				if i < len(refs) && refs[i].seq == seq && entries[i] == nil {
-					e := m.entry(l.id(seq), refs[i].name, d)
+					e := m.Entry(l.id(seq), refs[i].name, d)
 					if refs[i].superseded {
 						e.Supersede()
 					}
@@ -95,16 +96,14 @@ func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
 	}
 	err := l.loadMessages(ctx, numbers, func(number uint64, b []byte) error {
 		if number&carriedBit == 0 {
-			m := readMessage(b)
+			m := message.Read(b)
 			take(&m, at[number])
-			return m.err
+			return m.Err
 		}
-		m := readCarried(b)
-		for inner, ok := m.carried(); ok && m.err == nil; inner, ok = m.carried() {
-			take(&inner, at[number])
-			m.err = inner.err
-		}
-		return m.err
+		return message.ReadCarried(b, func(m *message.Message) error {
+			take(m, at[number])
+			return m.Err
+		})
 	})
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package jetlog
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -93,19 +92,4 @@ func isDone(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// readAck reads a publish acknowledgement.
-func readAck(ack []byte) (uint64, error) {
-	var answer struct {
-		Error *jetstream.APIError
-		Seq   uint64
-	}
-	if err := json.Unmarshal(ack, &answer); err != nil {
-		return 0, fmt.Errorf("jetlog: acknowledgement %q: %w", ack, err)
-	}
-	if answer.Error != nil {
-		return 0, answer.Error
-	}
-	return answer.Seq, nil
 }

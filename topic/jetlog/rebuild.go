@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // progressMessages is how many messages are read between two calls of
@@ -23,7 +24,7 @@ func (x *index) rebuild(ctx context.Context, s, old store, now time.Time, progre
 			return err
 		}
 	}
-	var a appended
+	var a message.Append
 	err := x.readOn(ctx, s, progress, func(number uint64, b []byte) error {
 		return x.replay(number, b, &a, now.UnixNano())
 	})
@@ -60,36 +61,36 @@ func (x *index) readOn(ctx context.Context, s store, progress func(read, of uint
 }
 
 // replay appends what a message of the store holds.
-func (x *index) replay(number uint64, b []byte, a *appended, now int64) error {
-	m := readMessage(b)
+func (x *index) replay(number uint64, b []byte, a *message.Append, now int64) error {
+	m := message.Read(b)
 	switch {
-	case m.err != nil:
-		return fmt.Errorf("message %d: %w", number, m.err)
-	case m.first <= x.end:
-		return fmt.Errorf("jetlog: message %d begins with entry %d, and the one before it ends with %d", number, m.first, x.end)
-	case m.first > x.end+1: // what was before is no longer there
+	case m.Err != nil:
+		return fmt.Errorf("message %d: %w", number, m.Err)
+	case m.First <= x.end:
+		return fmt.Errorf("jetlog: message %d begins with entry %d, and the one before it ends with %d", number, m.First, x.end)
+	case m.First > x.end+1: // what was before is no longer there
 		if x.message > 0 {
-			x.holes += m.first - x.end - 1
+			x.holes += m.First - x.end - 1
 		}
-		x.appendCarried(m.first)
-		x.missing(m.first - 1)
+		x.appendCarried(m.First)
+		x.missing(m.First - 1)
 	}
 	x.carried = nil
-	for seq := m.first; m.next(a); {
-		t, name := x.find(a.topic)
-		if a.unkept > 0 {
-			x.end, x.message = seq+uint64(a.unkept)-1, number
+	for seq := m.First; m.Next(a); {
+		t, name := x.find(a.Topic)
+		if a.Unkept > 0 {
+			x.end, x.message = seq+uint64(a.Unkept)-1, number
 		}
-		for i := range a.drafts {
-			t, _ = x.append(t, name, &a.drafts[i], seq+uint64(i), number, m.nanos)
+		for i := range a.Drafts {
+			t, _ = x.append(t, name, &a.Drafts[i], seq+uint64(i), number, m.Nanos)
 		}
-		if a.key.Value != "" && now < m.nanos+x.window {
-			x.remember(name, a.key, seq, number, m.nanos)
+		if a.Key.Value != "" && now < m.Nanos+x.window {
+			x.remember(name, a.Key, seq, number, m.Nanos)
 		}
 		seq = x.end + 1
 	}
-	if m.err != nil {
-		return fmt.Errorf("message %d: %w", number, m.err)
+	if m.Err != nil {
+		return fmt.Errorf("message %d: %w", number, m.Err)
 	}
 	x.bound()
 	return nil
@@ -107,17 +108,16 @@ type carriedEntry struct {
 // is where it was carried last.
 func (x *index) readCarried(ctx context.Context, old store) error {
 	x.carried = make(map[uint64]carriedEntry)
-	var a appended
+	var a message.Append
 	return old.scan(ctx, 1, func(number uint64, b []byte) error {
-		m := readCarried(b)
-		for inner, ok := m.carried(); ok && m.err == nil; inner, ok = m.carried() {
-			if inner.next(&a) && len(a.drafts) == 1 {
-				x.carried[inner.first] = carriedEntry{string(a.topic), a.drafts[0], number | carriedBit, inner.nanos}
+		err := message.ReadCarried(b, func(m *message.Message) error {
+			if m.Next(&a) && len(a.Drafts) == 1 {
+				x.carried[m.First] = carriedEntry{string(a.Topic), a.Drafts[0], number | carriedBit, m.Nanos}
 			}
-			m.err = inner.err
-		}
-		if m.err != nil {
-			return fmt.Errorf("old message %d: %w", number, m.err)
+			return m.Err
+		})
+		if err != nil {
+			return fmt.Errorf("old message %d: %w", number, err)
 		}
 		return nil
 	})

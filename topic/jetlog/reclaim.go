@@ -5,8 +5,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // What was lost is removed from the disk only at the front of a store. If
@@ -128,15 +128,12 @@ func (l *Log) carryRefs(ctx context.Context, refs []ref) error {
 		return l.unreadable(ctx, err) // the next time, then
 	}
 	for len(refs) > 0 {
-		message := []byte{carriedVersion}
+		carried := message.BeginCarried()
 		n := 0
-		for ; n < len(refs) && (n == 0 || len(message)+len(entries[n].Data) <= groupBytes); n++ {
-			e := entries[n]
-			one := appendHeader(nil, refs[n].seq, e.Time().UnixNano())
-			one = appendAppend(one, refs[n].name, []topic.Draft{{Type: e.Type, Media: e.Media, Data: e.Data, Kind: e.Kind}}, topic.Key{})
-			message = appendText(message, one)
+		for ; n < len(refs) && (n == 0 || len(carried)+len(entries[n].Data) <= groupBytes); n++ {
+			carried = message.AppendCarried(carried, entries[n], refs[n].seq, refs[n].name)
 		}
-		number, err := l.old.publish(oldSubject, message)
+		number, err := l.old.publish(oldSubject, carried)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // beginEpoch begins an epoch in a stream whose end was lost: what comes next
@@ -36,8 +37,8 @@ func (r *remote) beginEpoch(ctx context.Context) error {
 		if !slices.ContainsFunc(r.log.epochs, known) {
 			return nil // somebody else was first
 		}
-		k := link{id: rand.Uint64(), before: x.shared.last, after: x.message, epoch: keep.NewEpoch(), clock: x.clock + clockStride}
-		request := r.request(k.after, appendSharedHeader(nil, x.end+1, max(time.Now().UnixNano(), x.shared.nanos), k))
+		k := message.Link{ID: rand.Uint64(), Before: x.shared.last, After: x.message, Epoch: keep.NewEpoch(), Clock: x.clock + clockStride}
+		request := r.request(k.After, message.AppendSharedHeader(nil, x.end+1, max(time.Now().UnixNano(), x.shared.nanos), k))
 		reply, err := r.stream.writes.RequestMsgWithContext(ctx, request)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // openShared opens a log on a stream of an external server.
@@ -150,7 +151,7 @@ func (x *index) readShared(ctx context.Context, c connections, s *stream, progre
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, errDiverged) || errors.Is(err, errMessage) {
+		if errors.Is(err, errDiverged) || errors.Is(err, message.ErrFormat) {
 			return fmt.Errorf("jetlog: %w", err)
 		}
 		// The server that was asked is gone, or does not have everything yet.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // A snapshot is the index as it was when the log was closed. It saves reading
@@ -52,8 +53,8 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 			dst = binary.AppendUvarint(dst, n)
 		}
 	}
-	dst = appendText(dst, snapshotMagic)
-	dst = appendText(dst, o.fingerprint())
+	dst = message.AppendText(dst, snapshotMagic)
+	dst = message.AppendText(dst, o.fingerprint())
 	put(x.end, x.message, x.clock, x.newestLost)
 	for r := range o.Rules.All() {
 		f := x.policies[r].Forgotten
@@ -66,7 +67,7 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 	write := func(t *topicLog) {
 		ordinals[t.number] = n
 		n++
-		dst = appendText(dst, t.name)
+		dst = message.AppendText(dst, t.name)
 		put(t.lost().Seq, t.lost().At)
 	}
 	for _, t := range x.numbered {
@@ -99,7 +100,7 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 	put(uint64(len(x.types)))
 	for seq, typ := range x.types {
 		put(seq)
-		dst = appendText(dst, typ)
+		dst = message.AppendText(dst, typ)
 	}
 	keys := 0
 	for range x.keys.All() {
@@ -107,8 +108,8 @@ func (x *index) snapshot(dst []byte, o *Options) []byte {
 	}
 	put(uint64(keys))
 	for k := range x.keys.All() {
-		dst = appendText(dst, k.Key.Topic)
-		dst = appendText(dst, k.Key.Value)
+		dst = message.AppendText(dst, k.Key.Topic)
+		dst = message.AppendText(dst, k.Key.Value)
 		put(k.First, k.Message, zigzag(k.Expires))
 		dst = append(dst, k.Digest[:]...)
 	}
@@ -124,20 +125,20 @@ func restore(b []byte, o *Options) (*index, error) {
 	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
 		return nil, errSnapshot
 	}
-	m := message{rest: b[:len(b)-4]}
-	if string(m.text()) != snapshotMagic || string(m.text()) != o.fingerprint() {
+	m := message.Fields{Rest: b[:len(b)-4]}
+	if string(m.Text()) != snapshotMagic || string(m.Text()) != o.fingerprint() {
 		return nil, nil
 	}
 	x := newIndex(o)
-	x.end, x.message, x.clock, x.newestLost = m.number(), m.number(), m.number(), m.number()
+	x.end, x.message, x.clock, x.newestLost = m.Number(), m.Number(), m.Number(), m.Number()
 	for r := range o.Rules.All() {
-		x.policies[r].Forgotten = keep.Loss{Seq: m.number(), At: m.number()}
+		x.policies[r].Forgotten = keep.Loss{Seq: m.Number(), At: m.Number()}
 	}
-	for n := m.number(); n > 0 && m.err == nil; n-- {
-		name := string(m.text())
+	for n := m.Number(); n > 0 && m.Err == nil; n-- {
+		name := string(m.Text())
 		t := x.newTopic(name, x.policies[x.rules.Of(name)])
 		t.losses = nil
-		lost := keep.Loss{Seq: m.number(), At: m.number()}
+		lost := keep.Loss{Seq: m.Number(), At: m.Number()}
 		switch {
 		case lost.Seq == 0:
 		case lost == t.policy.Forgotten:
@@ -151,11 +152,11 @@ func restore(b []byte, o *Options) (*index, error) {
 	}
 	var seq uint64
 	var it stored
-	for n := m.number(); n > 0 && m.err == nil; n-- {
-		seq += m.number()
-		it.message += uint64(unzigzag(m.number()))
-		it.nanos += unzigzag(m.number())
-		ordinal, size := m.number(), m.number()
+	for n := m.Number(); n > 0 && m.Err == nil; n-- {
+		seq += m.Number()
+		it.message += uint64(unzigzag(m.Number()))
+		it.nanos += unzigzag(m.Number())
+		ordinal, size := m.Number(), m.Number()
 		if ordinal >= uint64(len(x.numbered)) || size > math.MaxUint32 {
 			return nil, errSnapshot
 		}
@@ -172,21 +173,21 @@ func restore(b []byte, o *Options) (*index, error) {
 		x.order.Push(seq, it)
 		t.policy.Age.Expires = min(t.policy.Age.Expires, t.policy.Age.Expiry(it.nanos))
 	}
-	for n := m.number(); n > 0 && m.err == nil; n-- {
-		seq := m.number()
-		x.types[seq] = string(m.text())
+	for n := m.Number(); n > 0 && m.Err == nil; n-- {
+		seq := m.Number()
+		x.types[seq] = string(m.Text())
 	}
 	for it := range x.order.After(0) {
 		if typ, ok := x.types[it.Seq]; ok {
 			x.newestOfType[typeOf{x.numbered[it.Value.topic-1], typ}] = it.Seq
 		}
 	}
-	for n := m.number(); n > 0 && m.err == nil; n-- {
-		r := &keep.Keyed{Key: keep.Key{Topic: string(m.text()), Value: string(m.text())}, First: m.number(), Message: m.number(), Expires: unzigzag(m.number())}
-		copy(r.Digest[:], m.take(len(r.Digest)))
+	for n := m.Number(); n > 0 && m.Err == nil; n-- {
+		r := &keep.Keyed{Key: keep.Key{Topic: string(m.Text()), Value: string(m.Text())}, First: m.Number(), Message: m.Number(), Expires: unzigzag(m.Number())}
+		copy(r.Digest[:], m.Take(len(r.Digest)))
 		x.keys.Add(r)
 	}
-	if m.err != nil || len(m.rest) > 0 {
+	if m.Err != nil || len(m.Rest) > 0 {
 		return nil, errSnapshot
 	}
 	return x, nil

@@ -137,7 +137,8 @@ func (s *stream) publish(subject string, message []byte) (uint64, error) {
 	}
 }
 
-// acknowledged reads a publish acknowledgement.
+// acknowledged reads the acknowledgement of a message that nobody else could
+// overtake.
 func (s *stream) acknowledged(ack []byte) (uint64, error) {
 	if rest, ok := bytes.CutPrefix(ack, s.plainAck); ok {
 		if digits, ok := bytes.CutSuffix(rest, []byte("}")); ok {
@@ -146,6 +147,16 @@ func (s *stream) acknowledged(ack []byte) (uint64, error) {
 			}
 		}
 	}
+	seq, err := readAck(ack)
+	if refused, ok := errors.AsType[*jetstream.APIError](err); ok {
+		err = s.refused(refused)
+	}
+	return seq, err
+}
+
+// readAck reads an acknowledgement. What the server refuses is a
+// *jetstream.APIError.
+func readAck(ack []byte) (uint64, error) {
 	var answer struct {
 		Error *jetstream.APIError
 		Seq   uint64
@@ -154,7 +165,7 @@ func (s *stream) acknowledged(ack []byte) (uint64, error) {
 		return 0, fmt.Errorf("jetlog: acknowledgement %q: %w", ack, err)
 	}
 	if answer.Error != nil {
-		return 0, s.refused(answer.Error)
+		return 0, answer.Error
 	}
 	return answer.Seq, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // warmBytes is how much of the store is read for the tail at a start, at most: a
@@ -25,17 +26,17 @@ func (l *Log) warm(ctx context.Context) error {
 	if messages := state.last - state.first + 1; state.last >= state.first && int64(state.bytes) > most {
 		from = state.last - uint64(float64(messages)*float64(most)/float64(state.bytes)) + 1
 	}
-	var a appended
+	var a message.Append
 	return l.store.scan(ctx, from, func(number uint64, b []byte) error {
-		m := readMessage(b)
-		if number > x.message || m.shared && m.link.after != number-1 {
+		m := message.Read(b)
+		if number > x.message || m.Shared && m.Link.After != number-1 {
 			return nil // it comes later, or does not count
 		}
-		for seq := m.first; m.next(&a); {
-			seq += uint64(a.unkept)
-			t, name := x.find(a.topic)
-			for _, d := range a.drafts {
-				e := m.entry(l.id(seq), name, d)
+		for seq := m.First; m.Next(&a); {
+			seq += uint64(a.Unkept)
+			t, name := x.find(a.Topic)
+			for _, d := range a.Drafts {
+				e := m.Entry(l.id(seq), name, d)
 				if it := x.order.Find(seq); it != nil && it.Live() && !it.Value.isEnd() && x.superseded(t, seq) {
 					e.Supersede()
 				}
@@ -43,6 +44,6 @@ func (l *Log) warm(ctx context.Context) error {
 				seq++
 			}
 		}
-		return m.err
+		return m.Err
 	})
 }
