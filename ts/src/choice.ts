@@ -1,89 +1,77 @@
 import type { Transport } from "./api.ts";
 
 /** Milliseconds (PROTOCOL.md §15.3). */
-const head = 400;
-const rememberedHead = 1000;
+const stagger = 400;
+const rememberedStagger = 1000;
 const grace = 250;
-const limit = 30_000;
+const choiceLimit = 30_000;
 
-/** What a choice asks for. */
-export interface Chooser {
-  begin(transport: Transport): void;
-  drop(transport: Transport): void;
-  /** The choice is over: with a transport that works, or without. */
-  chosen(transport?: Transport): void;
-}
-
-/** A choice that goes on. */
-export interface Choice {
-  start(): void;
-  /** The transport has given its first signal. */
-  works(transport: Transport): void;
-  failed(transport: Transport): void;
-  /** Ends the choice with what there is. */
-  stop(): void;
-  /** Ends it without a word. */
-  cancel(): void;
+/** What a choice wants done next. Without any of these it is over, and nothing works. */
+export interface Move {
+  /** Begins a transport, and asks again. */
+  begin?: Transport;
+  /** The choice is made. */
+  adopt?: Transport;
+  /** When to ask again, if nothing happens before. */
+  wake?: number;
 }
 
 /**
- * Chooses among transports, the preferred one first (PROTOCOL.md §15.3). `first` is the one to begin
- * with, for another reason.
+ * One attempt to find a transport that works, the preferred one first (PROTOCOL.md §15.3). It is told
+ * what happens and when, by any clock in milliseconds, and says what to do.
  */
-export function choose(transports: readonly Transport[], { begin, drop, chosen }: Chooser, first?: Transport, remembered = false): Choice {
-  const waiting = new Set(transports); // those that were not begun
-  const running = new Set<Transport>(); // those that neither work nor have failed
-  const rank = (transport?: Transport): number => transports.indexOf(transport!);
-  let works: Transport | undefined;
-  let over = false;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const end = setTimeout(stop, limit);
+export class Choice {
+  /** In order of preference. */
+  #allowed: readonly Transport[];
+  /** In which they are begun; so many were. */
+  #order: Transport[];
+  #begun = 0;
+  #running = new Set<Transport>();
+  #working = new Set<Transport>();
+  /** When the first that works has begun to. */
+  #worked = 0;
+  /** When the next one is begun, if the one before has not failed. */
+  #due: number;
+  #until: number;
 
-  function next(transport: Transport | undefined = [...waiting][0], ms: number = head): void {
-    clearTimeout(timer);
-    if (over) return;
-    if (transport) {
-      waiting.delete(transport);
-      running.add(transport);
-      timer = setTimeout(next, ms);
-      begin(transport);
-    } else if (!running.size) stop();
+  /** `first` is one to begin with although others are preferred, and is given more time if it worked before. */
+  constructor(allowed: readonly Transport[], now: number, first?: Transport, remembered?: boolean) {
+    this.#allowed = allowed;
+    this.#order = [...allowed].sort((a, b) => +(b === first) - +(a === first));
+    this.#due = now + (remembered && this.#order[0] === first ? rememberedStagger : stagger);
+    this.#until = now + choiceLimit;
   }
 
-  /** Over, if nobody who is preferred is left to wait for. */
-  function settle(): void {
-    if (![...running].some((t) => rank(t) < rank(works))) stop();
+  next(now: number): Move {
+    const best = this.#allowed.findIndex((t) => this.#working.has(t));
+    if (best >= 0) {
+      const wake = Math.min(this.#worked + grace, this.#until);
+      const better = this.#allowed.slice(0, best).some((t) => this.#running.has(t));
+      return better && now < wake ? { wake } : { adopt: this.#allowed[best] };
+    }
+    const begin = this.#order[this.#begun];
+    if (now >= this.#until || (!begin && !this.#running.size)) return {};
+    if (!begin) return { wake: this.#until };
+    if (this.#running.has(this.#order[this.#begun - 1]!) && now < this.#due) return { wake: this.#due };
+    if (this.#begun++) this.#due = now + stagger;
+    this.#running.add(begin);
+    return { begin };
   }
 
-  function cancel(): void {
-    over = true;
-    clearTimeout(timer);
-    clearTimeout(end);
+  /** The transport has given its first signal. */
+  works(transport: Transport, now: number): void {
+    if (!this.#working.size) this.#worked = now;
+    this.#running.delete(transport);
+    this.#working.add(transport);
   }
 
-  function stop(): void {
-    if (over) return;
-    cancel();
-    running.forEach(drop);
-    chosen(works);
+  failed(transport: Transport): void {
+    this.#running.delete(transport);
+    this.#working.delete(transport);
   }
 
-  return {
-    stop,
-    cancel,
-    start: () => (waiting.has(first!) ? next(first, remembered ? rememberedHead : head) : next()),
-    works(transport) {
-      if (over || !running.delete(transport)) return;
-      if (works) drop(rank(transport) < rank(works) ? works : transport);
-      if (!works || rank(transport) < rank(works)) works = transport;
-      clearTimeout(timer);
-      timer = setTimeout(stop, grace);
-      settle();
-    },
-    failed(transport) {
-      if (over || (!running.delete(transport) && transport !== works)) return;
-      if (transport === works) works = undefined; // it did
-      works ? settle() : next();
-    },
-  };
+  /** Takes what there is. */
+  stop(): void {
+    this.#until = 0;
+  }
 }

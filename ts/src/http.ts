@@ -30,11 +30,12 @@ export class Http {
 
   /** Of a topic, a pattern, or several of them. */
   url(names: readonly string[], query: Query = {}): string {
-    const path = names.length === 1 ? "/" + names[0]!.split("/").map(encodeURIComponent).join("/") : "";
-    const params = new URLSearchParams(names.length === 1 ? [] : names.map((name) => ["topic", name]));
-    for (const key in query) if (query[key] !== undefined) params.append(key, String(query[key]));
-    const text = params.toString();
-    return `${this.base}/topics${path}${text && "?" + text}`;
+    const url = new URL(`${this.base}/topics`);
+    const { searchParams } = url;
+    if (names.length === 1) url.pathname += "/" + names[0]!.split("/").map(encodeURIComponent).join("/");
+    else for (const name of names) searchParams.append("topic", name);
+    for (const key in query) if (query[key] !== undefined) searchParams.append(key, query[key] as string);
+    return url.href;
   }
 
   /** An answer that is not one of success is thrown. After a 401, the token is asked for once more. */

@@ -1,7 +1,7 @@
 import type { Options, Publication, Status, TopicEvent, Transport } from "./api.ts";
 import { Link, type Owner } from "./link.ts";
 import { Backoff } from "./backoff.ts";
-import { choose, type Choice } from "./choice.ts";
+import { Choice } from "./choice.ts";
 import { now } from "./clock.ts";
 import type { Connection, Feed, Sink } from "./connection.ts";
 import { DuplexError, ended } from "./errors.ts";
@@ -47,7 +47,9 @@ export class Keeper implements Connection, Owner, Shared {
   #readers = new Set<Reader>();
   #current: Link | undefined;
   #choice: Choice | undefined;
-  #candidates = new Map<Transport, Link>();
+  /** What it has begun. */
+  #candidates = new Set<Link>();
+  #pursuit: ReturnType<typeof setTimeout> | undefined;
   #begun = false;
   /** Why the attempts of a choice failed. */
   #errors: DuplexError[] = [];
@@ -147,7 +149,7 @@ export class Keeper implements Connection, Owner, Shared {
           },
         );
       }
-    } else if (add.length || remove.length) return this.#takeOver([current.transport]);
+    } else if (add.length || remove.length) return this.#choose([current.transport]);
     this.#opened();
   }
 
@@ -160,8 +162,9 @@ export class Keeper implements Connection, Owner, Shared {
   message(a: Link, event: TopicEvent): void {
     if (a !== this.#current) {
       a.held.push(event);
-      if (this.#candidates.get(a.transport) === a) this.#choice?.works(a.transport);
-      return;
+      if (!this.#candidates.has(a)) return;
+      this.#choice!.works(a.transport, now());
+      return this.#pursue();
     }
     if (event.event === "$gap") return this.#gap(a, event);
     if (!event.id) return; // a $ping, while some subscription lags
@@ -204,7 +207,7 @@ export class Keeper implements Connection, Owner, Shared {
     if (!this.#readers.size) return this.#rest();
     const { transport } = this.#current ?? {};
     if (!transport) this.#connect();
-    else if (transport !== this.#transports[0]) this.#takeOver(this.#better(transport));
+    else if (transport !== this.#transports[0]) this.#choose(this.#better(transport));
   }
 
   #better(than: Transport): Transport[] {
@@ -219,51 +222,45 @@ export class Keeper implements Connection, Owner, Shared {
     this.#choose(this.#transports, first, !!last);
   }
 
-  /** Begins other streams beside the present one. */
-  #takeOver(transports: readonly Transport[]): void {
-    if (transports.length) this.#choose(transports);
-  }
-
-  #choose(transports: readonly Transport[], first?: Transport, remembered = false): void {
+  /** Begins streams, beside the present one if there is one. */
+  #choose(transports: readonly Transport[], first?: Transport, remembered?: boolean): void {
     this.#abandon();
     this.#errors = [];
-    const choice = choose(
-      transports,
-      {
-        begin: (t) => this.#candidates.set(t, new Link(this, t, opens[t], this.#wanted(), this.cursor)),
-        drop: (t) => {
-          const a = this.#candidates.get(t);
-          if (!a) return; // it is the one that failed
-          if (!a.worked) this.#note(t, noSign);
-          a.close();
-          this.#candidates.delete(t);
-        },
-        chosen: (t) => {
-          this.#choice = undefined;
-          if (t) this.#take(t);
-          else if (this.#current) this.#stay();
-          else this.#failed();
-        },
-      },
-      first,
-      remembered,
-    );
-    this.#choice = choice;
-    choice.start();
+    this.#choice = new Choice(transports, now(), first, remembered);
+    this.#pursue();
+  }
+
+  /** Does what the choice wants. */
+  #pursue(): void {
+    if (!this.#choice) return;
+    clearTimeout(this.#pursuit);
+    const { begin, adopt, wake } = this.#choice.next(now());
+    if (begin) {
+      this.#candidates.add(new Link(this, begin, opens[begin], this.#wanted(), this.cursor));
+      this.#pursue();
+    } else if (wake) this.#pursuit = setTimeout(() => this.#pursue(), wake - now());
+    else this.#chosen([...this.#candidates].find((a) => a.transport === adopt));
+  }
+
+  #chosen(link?: Link): void {
+    this.#candidates.delete(link!);
+    for (const { transport, worked } of this.#candidates) if (!worked) this.#note(transport, noSign);
+    this.#abandon();
+    if (link) this.#adopt(link);
+    else if (this.#current) this.#stay();
+    else this.#failed();
   }
 
   #abandon(): void {
-    const choice = this.#choice;
-    this.#choice = undefined; // what it says is not heard
-    choice?.cancel();
-    for (const a of this.#candidates.values()) a.close();
+    clearTimeout(this.#pursuit);
+    this.#choice = undefined;
+    for (const a of this.#candidates) a.close();
     this.#candidates.clear();
   }
 
-  #take(transport: Transport): void {
+  #adopt(a: Link): void {
+    const { transport } = a;
     const old = this.#current;
-    const a = this.#candidates.get(transport)!;
-    this.#candidates.clear();
     this.#current = a;
     old?.close();
     for (const reader of this.#readers) {
@@ -305,7 +302,7 @@ export class Keeper implements Connection, Owner, Shared {
     if (!transport || !this.#better(transport).length) return void (this.#probes = 0);
     const wait = soon ? 0 : Math.min(firstProbe * 2 ** this.#probes++, lastProbe) * (0.8 + Math.random() * 0.4);
     this.#probe = setTimeout(
-      () => (this.#choice ? this.#schedule() : this.#takeOver(this.#better(transport))),
+      () => (this.#choice ? this.#schedule() : this.#choose(this.#better(transport))),
       Math.max(wait, this.#lastChange + betweenChanges - now()),
     );
   }
@@ -318,11 +315,11 @@ export class Keeper implements Connection, Owner, Shared {
     if (error.code === "end") return this.#ended(a);
     this.#note(a.transport, error.message);
     if (a === this.#current) return this.#lostCurrent(a, error);
-    if (this.#candidates.get(a.transport) !== a) return;
-    this.#candidates.delete(a.transport);
+    if (!this.#candidates.delete(a)) return;
     this.#errors.push(error);
-    if (forAll(error, a.transport)) this.#choice?.stop();
-    else this.#choice?.failed(a.transport);
+    this.#choice!.failed(a.transport);
+    if (forAll(error, a.transport)) this.#choice!.stop();
+    this.#pursue();
   }
 
   #lostCurrent(a: Link, error: DuplexError): void {
@@ -388,7 +385,7 @@ export class Keeper implements Connection, Owner, Shared {
     if (this.status.state === "waiting") return this.#connect();
     if (!current) return;
     if (online) this.#schedule(true);
-    if (!current.stream.ping) this.#takeOver([current.transport]);
+    if (!current.stream.ping) this.#choose([current.transport]);
     current.check();
   }
 

@@ -1,53 +1,48 @@
 // The choice of a transport, to the millisecond (PROTOCOL.md §15.3, §15.4).
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Duplex } from "../dist/client.js";
 import { bundle } from "./bundle.mjs";
 import { serve } from "./server.mjs";
 
-const { choose } = await bundle("choice");
+const { Choice } = await bundle("choice");
 const { Backoff } = await bundle("backoff");
 
-/** `at`: what happens to a transport, by the millisecond; `want`: what the choice does. */
-const cases = {
-  "the preferred one works": { at: { 20: "works a" }, want: ["0 begin a", "20 chosen a"] },
-  "it fails, the next begins at once": { at: { 20: "failed a", 30: "works b" }, want: ["0 begin a", "20 begin b", "30 chosen b"] },
-  "it is silent, the next begins after 400 ms, and it has 250 ms more": {
-    at: { 500: "works b" },
-    want: ["0 begin a", "400 begin b", "750 drop a", "750 chosen b"],
-  },
-  "it works in the 250 ms": { at: { 500: "works b", 700: "works a" }, want: ["0 begin a", "400 begin b", "700 drop b", "700 chosen a"] },
-  "it fails in the 250 ms": { at: { 500: "works b", 600: "failed a" }, want: ["0 begin a", "400 begin b", "600 chosen b"] },
-  "one that is less preferred comes too late": { at: { 420: "works a", 430: "works b" }, want: ["0 begin a", "400 begin b", "420 drop b", "420 chosen a"] },
-  "all are silent": { at: {}, want: ["0 begin a", "400 begin b", "800 begin c", "30000 drop a", "30000 drop b", "30000 drop c", "30000 chosen none"] },
-  "all fail": { at: { 10: "failed a", 20: "failed b", 30: "failed c" }, want: ["0 begin a", "10 begin b", "20 begin c", "30 chosen none"] },
-  "the remembered one works": { first: "c", at: { 50: "works c" }, want: ["0 begin c", "50 chosen c"] },
-  "the remembered one is silent": { first: "c", at: { 1010: "works a" }, want: ["0 begin c", "1000 begin a", "1010 drop c", "1010 chosen a"] },
-  "the remembered one works late": {
-    first: "c",
-    at: { 1100: "works c", 1200: "works a" },
-    want: ["0 begin c", "1000 begin a", "1200 drop c", "1200 chosen a"],
-  },
-  "one that is not allowed any more was remembered": { first: "x", at: { 420: "works b", 450: "works a" }, want: ["0 begin a", "400 begin b", "450 drop b", "450 chosen a"] },
-  "it works, and fails in the 250 ms": { at: { 500: "works b", 600: "failed b", 610: "works c" }, want: ["0 begin a", "400 begin b", "600 begin c", "860 drop a", "860 chosen c"] },
-  stopped: { at: { 500: "stop" }, want: ["0 begin a", "400 begin b", "500 drop a", "500 drop b", "500 chosen none"] },
-};
+/** What happens to transports, and what the choice does: the table of all clients, which client/choice_test.go explains. */
+const cases = JSON.parse(readFileSync(new URL("../../client/testdata/choices.json", import.meta.url)));
 
-for (const [name, { first, at, want }] of Object.entries(cases)) {
-  test(name, (t) => {
-    t.mock.timers.enable({ apis: ["setTimeout"] });
-    let now = 0;
-    const log = [];
-    const note = (what) => (transport) => log.push(`${now} ${what} ${transport ?? "none"}`);
-    const choice = choose(["a", "b", "c"], { begin: note("begin"), drop: note("drop"), chosen: note("chosen") }, first, !!first);
-    choice.start();
-    for (; now < 40_000; now++, t.mock.timers.tick(1)) {
-      const [what, transport] = at[now]?.split(" ") ?? [];
-      if (what) choice[what](transport);
+/** Has everything happen, and tells what the choice does. */
+function play({ allowed = ["websocket", "sse", "stream", "longpoll", "poll"], first, remembered, events }) {
+  const choice = new Choice(allowed, 0, first, remembered);
+  const happens = events ? events.split(", ").map((event) => event.split(" ")) : [];
+  const did = [];
+  for (let now = 0; ; ) {
+    const { begin, adopt, wake } = choice.next(now);
+    if (begin) did.push(`${now} +${begin}`);
+    else if (!wake) return [...did, adopt ? `${now} =${adopt}` : `${now} over`].join(", ");
+    else if (!happens.length || happens[0][0] > wake) now = wake;
+    else {
+      const [at, transport, what] = happens.shift();
+      now = +at;
+      if (what === "works") choice.works(transport, now);
+      else choice.failed(transport);
     }
-    assert.deepEqual(log, want);
-  });
+  }
 }
+
+for (const choice of cases) test(choice.name, () => assert.equal(play(choice), choice.want));
+
+test("a choice that is stopped takes what there is", () => {
+  const choice = new Choice(["websocket", "sse"], 0);
+  assert.deepEqual([choice.next(0), choice.next(400)], [{ begin: "websocket" }, { begin: "sse" }]);
+  choice.works("sse", 500);
+  assert.deepEqual(choice.next(500), { wake: 750 });
+  choice.stop();
+  assert.deepEqual(choice.next(500), { adopt: "sse" });
+  choice.failed("sse");
+  assert.deepEqual(choice.next(500), {});
+});
 
 test("a better transport is looked for, and taken over", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
