@@ -12,11 +12,11 @@ import (
 
 // The times of PROTOCOL.md §15.4.
 const (
-	firstProbe  = 30 * time.Second
-	mostProbe   = 10 * time.Minute
-	betweenUps  = time.Minute
-	probeLimit  = 10 * time.Second
-	steadyAfter = 10 * time.Minute // of one connection, probing starts over
+	firstProbe     = 30 * time.Second
+	mostProbe      = 10 * time.Minute
+	betweenChanges = time.Minute
+	probeLimit     = 10 * time.Second
+	steadyAfter    = 10 * time.Minute // of one connection, probing starts over
 )
 
 // spareFor is how long a connection is kept that carries nothing: the next
@@ -199,7 +199,7 @@ func (k *keeper) nextProbe() {
 	k.probes++
 	wait = wait*4/5 + rand.N(wait*2/5)
 	k.probeAt = time.Now().Add(wait)
-	if earliest := k.raised.Add(betweenUps); k.probeAt.Before(earliest) {
+	if earliest := k.raised.Add(betweenChanges); k.probeAt.Before(earliest) {
 		k.probeAt = earliest
 	}
 }

@@ -18,7 +18,7 @@ var (
 	ErrUnknown = errors.New("client: no answer, and the event may be stored or not")
 )
 
-// An outbox publishes what waits, one posting after the other, in order
+// An outbox publishes what waits, one publication after the other, in order
 // (PROTOCOL.md §15.7).
 type outbox struct {
 	c *Client
@@ -31,11 +31,11 @@ type outbox struct {
 
 // A letter is an event in the outbox.
 type letter struct {
-	posting posting
-	event   Event
-	done    chan outcome // gets one; it has room for it
-	left    bool         // nobody waits for it any more
-	alone   bool         // a batch that it was part of was refused
+	publication publication
+	event       Event
+	done        chan outcome // gets one; it has room for it
+	left        bool         // nobody waits for it any more
+	alone       bool         // a batch that it was part of was refused
 }
 
 type outcome struct {
@@ -92,13 +92,13 @@ func (o *outbox) run() {
 		if batch == nil {
 			return
 		}
-		p := batch[0].posting
+		p := batch[0].publication
 		if len(batch) > 1 {
 			events := make([]Event, len(batch))
 			for i, l := range batch {
 				events[i] = l.event
 			}
-			p = postingOf(p.topic, events)
+			p = publicationOf(p.topic, events)
 		}
 		p.key = cmp.Or(p.key, rand.Text())
 		ids, err := o.c.post(o.c.ctx, p, func() bool { return o.wanted(batch) })
@@ -133,9 +133,9 @@ func (o *outbox) next() []*letter {
 		return nil
 	}
 	first, n, size := o.letters[0], 1, 0
-	if first.joins(first.posting.topic) {
+	if first.joins(first.publication.topic) {
 		for _, l := range o.letters[1:] {
-			if size += len(l.event.Data); l.left || !l.joins(first.posting.topic) || n == maxBatchEvents || size > maxBatchBytes {
+			if size += len(l.event.Data); l.left || !l.joins(first.publication.topic) || n == maxBatchEvents || size > maxBatchBytes {
 				break
 			}
 			n++
@@ -146,7 +146,7 @@ func (o *outbox) next() []*letter {
 
 // joins reports whether the letter can be part of a batch for the topic.
 func (l *letter) joins(topic string) bool {
-	p := &l.posting
+	p := &l.publication
 	return !l.alone && p.topic == topic && p.key == "" && !p.end && p.method == "" && l.event.batchable()
 }
 
@@ -179,9 +179,9 @@ const (
 	answerWithin = 30 * time.Second
 )
 
-// post sends the posting, again and again if that may help. wanted says whether
+// post sends the publication, again and again if that may help. wanted says whether
 // it still does.
-func (c *Client) post(ctx context.Context, p posting, wanted func() bool) (ids []string, err error) {
+func (c *Client) post(ctx context.Context, p publication, wanted func() bool) (ids []string, err error) {
 	backoff := c.newBackoff()
 	var sent time.Time // when it may first have been stored
 	asked := false     // for another token

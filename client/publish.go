@@ -42,20 +42,20 @@ func (c *Client) Publish(ctx context.Context, topic string, data []byte, opts *P
 		opts = new(PublishOptions)
 	}
 	return c.deliver(ctx, &letter{
-		posting: posting{topic: topic, typ: opts.Type, media: opts.Media, key: opts.Key, body: data, end: opts.End},
-		event:   Event{Type: opts.Type, Media: opts.Media, Data: data},
+		publication: publication{topic: topic, typ: opts.Type, media: opts.Media, key: opts.Key, body: data, end: opts.End},
+		event:       Event{Type: opts.Type, Media: opts.Media, Data: data},
 	})
 }
 
 // End ends the topic (PROTOCOL.md §7.5), after everything that was published
 // before. Ending it again does nothing.
 func (c *Client) End(ctx context.Context, topic string) error {
-	_, err := c.deliver(ctx, &letter{posting: posting{method: http.MethodDelete, topic: topic}})
+	_, err := c.deliver(ctx, &letter{publication: publication{method: http.MethodDelete, topic: topic}})
 	return err
 }
 
 func (c *Client) deliver(ctx context.Context, l *letter) (id string, err error) {
-	if err := checkName(l.posting.topic); err != nil {
+	if err := checkName(l.publication.topic); err != nil {
 		return "", err
 	}
 	l.done = make(chan outcome, 1)
@@ -65,8 +65,8 @@ func (c *Client) deliver(ctx context.Context, l *letter) (id string, err error) 
 	return c.outbox.wait(ctx, l)
 }
 
-// A posting is one POST of one event or of a batch, or the DELETE of a topic.
-type posting struct {
+// A publication is one POST of one event or of a batch, or the DELETE of a topic.
+type publication struct {
 	method                 string // "" is POST
 	topic, typ, media, key string
 	body                   []byte
@@ -74,7 +74,7 @@ type posting struct {
 	end                    bool
 }
 
-func (c *Client) postOnce(ctx context.Context, p posting) ([]string, error) {
+func (c *Client) postOnce(ctx context.Context, p publication) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, errNoAnswer)
 	defer cancel()
 	if p.method == http.MethodDelete {
@@ -119,7 +119,7 @@ func (c *Client) postOnce(ctx context.Context, p posting) ([]string, error) {
 	return stored.IDs, nil
 }
 
-func (c *Client) deleteOnce(ctx context.Context, p posting) ([]string, error) {
+func (c *Client) deleteOnce(ctx context.Context, p publication) ([]string, error) {
 	req, err := c.request(ctx, http.MethodDelete, c.url(p.topic, nil), nil)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func (c *Client) PublishAll(ctx context.Context, topic string, events <-chan Eve
 			}
 			var ids []string
 			if err == nil {
-				ids, err = c.post(ctx, postingOf(topic, batch), always)
+				ids, err = c.post(ctx, publicationOf(topic, batch), always)
 			}
 			for _, id := range ids {
 				if !yield(id, nil) {
@@ -130,8 +130,8 @@ func (e *Event) batchable() bool {
 	return false
 }
 
-func postingOf(topic string, batch []Event) posting {
-	p := posting{topic: topic, key: rand.Text()}
+func publicationOf(topic string, batch []Event) publication {
+	p := publication{topic: topic, key: rand.Text()}
 	if len(batch) == 1 {
 		p.typ, p.media, p.body = batch[0].Type, batch[0].Media, batch[0].Data
 		return p

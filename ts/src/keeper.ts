@@ -19,7 +19,7 @@ const opens: Record<Transport, Open> = { websocket, webtransport, sse, stream, l
 
 // Milliseconds (PROTOCOL.md §15.4, §15.6).
 const firstProbe = 30_000;
-const lastProbe = 600_000;
+const mostProbe = 600_000;
 const betweenChanges = 60_000;
 const lasting = 5000;
 /** How long names that nobody wants any more may still be subscribed. */
@@ -28,10 +28,10 @@ const linger = 500;
  * How long after that a connection is kept that carries nothing: who goes on to another topic finds it.
  * Not in node, whose end would wait for it.
  */
-const spare = "addEventListener" in globalThis ? 3000 : 0;
-const noSign = "nothing came through";
+const spareFor = "addEventListener" in globalThis ? 3000 : 0;
+const noSignal = "nothing came through";
 /** Milliseconds that a publish may take. */
-const publishWithin = 30_000;
+const answerWithin = 30_000;
 
 /**
  * The client's own connection. All readers share one stream with one cursor. To change the
@@ -122,7 +122,7 @@ export class Keeper implements Connection, Owner, Shared {
     const wanted = this.#wanted();
     if (!wanted.size) {
       if (!current?.stream.change) return this.#rest();
-      this.#update(spare, () => this.#rest());
+      this.#update(spareFor, () => this.#rest());
     }
     if (!current) return; // the next stream begins with all
     const { names, stream } = current;
@@ -244,7 +244,7 @@ export class Keeper implements Connection, Owner, Shared {
 
   #chosen(link?: Link): void {
     this.#candidates.delete(link!);
-    for (const { transport, worked } of this.#candidates) if (!worked) this.#note(transport, noSign);
+    for (const { transport, worked } of this.#candidates) if (!worked) this.#note(transport, noSignal);
     this.#abandon();
     if (link) this.#adopt(link);
     else if (this.#current) this.#stay();
@@ -300,7 +300,7 @@ export class Keeper implements Connection, Owner, Shared {
     clearTimeout(this.#probe);
     const { transport } = this.#current ?? {};
     if (!transport || !this.#better(transport).length) return void (this.#probes = 0);
-    const wait = soon ? 0 : Math.min(firstProbe * 2 ** this.#probes++, lastProbe) * (0.8 + Math.random() * 0.4);
+    const wait = soon ? 0 : Math.min(firstProbe * 2 ** this.#probes++, mostProbe) * (0.8 + Math.random() * 0.4);
     this.#probe = setTimeout(
       () => (this.#choice ? this.#schedule() : this.#choose(this.#better(transport))),
       Math.max(wait, this.#lastChange + betweenChanges - now()),
@@ -318,7 +318,7 @@ export class Keeper implements Connection, Owner, Shared {
     if (!this.#candidates.delete(a)) return;
     this.#errors.push(error);
     this.#choice!.failed(a.transport);
-    if (forAll(error, a.transport)) this.#choice!.stop();
+    if (hopeless(error, a.transport)) this.#choice!.stop();
     this.#pursue();
   }
 
@@ -348,7 +348,7 @@ export class Keeper implements Connection, Owner, Shared {
     const errors = this.#errors;
     const final = errors.filter((e) => !e.retryable);
     const refused = final.find((e) => e.problem) ?? (errors.some((e) => e.retryable && e.status) ? undefined : final[0]);
-    const error = refused ?? errors.find((e) => e.retryAfter) ?? errors.at(-1) ?? new DuplexError("silent", noSign);
+    const error = refused ?? errors.find((e) => e.retryAfter) ?? errors.at(-1) ?? new DuplexError("silent", noSignal);
     const readers = [...this.#readers];
     // A page is not told why a WebSocket was refused: others have to find out.
     const blind = this.#transports.every((t) => t.startsWith("web")) && error.code !== "unreachable";
@@ -403,7 +403,7 @@ export class Keeper implements Connection, Owner, Shared {
     try {
       // Who does not know that the server can be reached asks first, so that nothing is sent in vain.
       if (!this.#reached) {
-        await this.http.request(this.http.url([]), { method: "HEAD", signal: AbortSignal.timeout(publishWithin) }).catch((e) => {
+        await this.http.request(this.http.url([]), { method: "HEAD", signal: AbortSignal.timeout(answerWithin) }).catch((e) => {
           if (!e.status) throw new DuplexError("unreachable", e.message);
         });
       }
@@ -412,7 +412,7 @@ export class Keeper implements Connection, Owner, Shared {
         method: "POST",
         headers: { "Content-Type": media!, "Idempotency-Key": key },
         body: data,
-        signal: AbortSignal.timeout(publishWithin),
+        signal: AbortSignal.timeout(answerWithin),
       });
       const { id, ids } = await response.json();
       return ids ?? id;
@@ -443,7 +443,7 @@ export class Keeper implements Connection, Owner, Shared {
 }
 
 /** Whether a failure concerns every transport (PROTOCOL.md §15.3). */
-function forAll(error: DuplexError, transport: Transport): boolean {
+function hopeless(error: DuplexError, transport: Transport): boolean {
   const { code, status, problem, retryable } = error;
   return code === "unreachable" || ((status === 429 || status === 503) && (problem || transport !== "websocket")) || (problem && !retryable);
 }

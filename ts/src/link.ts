@@ -16,7 +16,7 @@ export interface Owner {
 /** A timer that fires so much later, in ms, was held up by a page that slept or was throttled. */
 const late = 1000;
 /** Milliseconds to answer a check (PROTOCOL.md §15.6). */
-const patience = 2000;
+const checkLimit = 2000;
 
 /** One stream by one transport: from the moment when it is begun, maybe beside others, to its end. */
 export class Link implements Receiver {
@@ -95,7 +95,7 @@ export class Link implements Receiver {
 
   /** Gives it 2 s to show that it works. */
   check(): void {
-    this.#watch(patience, now());
+    this.#watch(checkLimit, now());
     this.stream.ping?.();
   }
 

@@ -6,16 +6,16 @@ import { DuplexError } from "./errors.ts";
 import { isPlain, written } from "./event.ts";
 
 /** How long one is repeated whose outcome is unknown, in ms: the server forgets its key (PROTOCOL.md §15.7). */
-const repeatFor = 60_000;
+const unknownFor = 60_000;
 /** How many may be under way on a connection that keeps their order, or in one batch. */
 const pipeline = 64;
 /** How many characters go together where each waits for the answer to the one before. */
-const longestBatch = 10_000;
+const maxBatchLength = 10_000;
 
-interface Item {
+interface Letter {
   publication: Publication;
   /** What it consists of: itself, or those of a batch. */
-  parts: Item[];
+  parts: Letter[];
   /** It joins no batch: it was refused with one, or others may know its key. */
   alone: boolean;
   busy: boolean;
@@ -31,7 +31,7 @@ export class Outbox {
   #store: OutboxStore | undefined;
   #limit: number;
   #changed: () => void;
-  #items: Item[] = [];
+  #letters: Letter[] = [];
   #backoff = new Backoff();
   #pause: ReturnType<typeof setTimeout> | undefined;
   #running = false;
@@ -49,30 +49,30 @@ export class Outbox {
   }
 
   get size(): number {
-    return this.#items.flatMap(({ parts }) => parts).length;
+    return this.#letters.flatMap(({ parts }) => parts).length;
   }
 
   /** Tries at once, after it has taken over what clients have left that are gone. */
   wake(): void {
     const load = async (): Promise<void> => {
       const left = (await this.#store?.load()) ?? [];
-      const unknown = left.filter(({ key }) => !this.#items.some(({ publication }) => publication.key === key));
-      const items = unknown.map((publication) => {
+      const unknown = left.filter(({ key }) => !this.#letters.some(({ publication }) => publication.key === key));
+      const letters = unknown.map((publication) => {
         // Its promise is gone with an earlier page.
         const failed = (error: unknown) => this.#client.dispatchEvent(new CustomEvent("failed", { detail: { publication, error } }));
-        return this.#item(publication, () => {}, failed);
+        return this.#letter(publication, () => {}, failed);
       });
-      if (!this.#closed) this.#items.splice(this.#underWay, 0, ...items);
+      if (!this.#closed) this.#letters.splice(this.#underWay, 0, ...letters);
     };
     this.#loaded = load()
       .catch(() => {}) // then only what is new is kept
       .then(() => this.#retry());
   }
 
-  #item(publication: Publication, done: Item["done"], failed: Item["failed"], alone: boolean = false): Item {
-    const item: Item = { publication, parts: [], alone, busy: false, done, failed };
-    item.parts = [item];
-    return item;
+  #letter(publication: Publication, done: Letter["done"], failed: Letter["failed"], alone: boolean = false): Letter {
+    const letter: Letter = { publication, parts: [], alone, busy: false, done, failed };
+    letter.parts = [letter];
+    return letter;
   }
 
   async publish(topic: string, data: unknown, { event, key, media, signal }: PublishOptions): Promise<string> {
@@ -80,17 +80,17 @@ export class Outbox {
     const publication: Publication = { key: key ?? randomKey(), topic, event, ...content(data, media) };
     if (this.#closed) throw new DuplexError("closed", "the client is closed");
     if (this.size >= this.#limit) throw new DuplexError("outbox-full", `${this.#limit} publishes wait already`);
-    let item!: Item;
-    const answer = new Promise<string>((done, failed) => (item = this.#item(publication, done, failed, !!(key || media) || !isPlain(publication))));
+    let letter!: Letter;
+    const answer = new Promise<string>((done, failed) => (letter = this.#letter(publication, done, failed, !!(key || media) || !isPlain(publication))));
     answer.catch(() => {}); // it may fail while the store is waited for
-    this.#items.push(item);
+    this.#letters.push(letter);
     signal?.addEventListener("abort", () => {
-      if (!item.busy && this.#take(item)) item.failed(signal.reason);
+      if (!letter.busy && this.#take(letter)) letter.failed(signal.reason);
     });
     if (this.#store) {
-      item.busy = true; // until it is kept
+      letter.busy = true; // until it is kept
       await this.#loaded;
-      await this.#store.put(publication).finally(() => (item.busy = false));
+      await this.#store.put(publication).finally(() => (letter.busy = false));
     }
     this.#changed();
     void this.#run();
@@ -106,16 +106,16 @@ export class Outbox {
   async #run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    for (let item; (item = this.#next()); ) {
-      const pipelines = this.#connection.pipelines(item.publication);
-      if (!pipelines && !this.#store) item = this.#batch(item);
-      const { publication } = item;
-      item.busy = true;
-      item.before = publication.sent;
+    for (let letter; (letter = this.#next()); ) {
+      const pipelines = this.#connection.pipelines(letter.publication);
+      if (!pipelines && !this.#store) letter = this.#batch(letter);
+      const { publication } = letter;
+      letter.busy = true;
+      letter.before = publication.sent;
       publication.sent ??= Date.now();
-      if (this.#isLate(item)) continue;
+      if (this.#isLate(letter)) continue;
       if (this.#store) await this.#store.put(publication).catch(() => {});
-      const sending = this.#send(item);
+      const sending = this.#send(letter);
       if (!pipelines) await sending;
     }
     this.#running = false;
@@ -123,50 +123,50 @@ export class Outbox {
 
   /** How many are on their way to the server; not those that are being kept. They are the first. */
   get #underWay(): number {
-    return this.#items.filter(({ busy, publication }) => busy && publication.sent).length;
+    return this.#letters.filter(({ busy, publication }) => busy && publication.sent).length;
   }
 
   /** The one to send next, if it is time. */
-  #next(): Item | undefined {
+  #next(): Letter | undefined {
     if (this.#pause || this.#closed) return;
     const busy = this.#underWay;
-    const item = this.#items[busy];
-    if (item && !item.busy && (!busy || (busy < pipeline && this.#connection.pipelines(item.publication)))) return item;
+    const letter = this.#letters[busy];
+    if (letter && !letter.busy && (!busy || (busy < pipeline && this.#connection.pipelines(letter.publication)))) return letter;
   }
 
-  /** Makes the first one and those that may go with it one item (PROTOCOL.md §7.3). */
-  #batch(first: Item): Item {
+  /** Makes the first one and those that may go with it one letter (PROTOCOL.md §7.3). */
+  #batch(first: Letter): Letter {
     const { topic } = first.publication;
     let length = 0;
-    const end = this.#items.findIndex(
-      ({ alone, publication: p }, i) => alone || p.sent || p.topic !== topic || i === pipeline || (length += p.data.length) > longestBatch,
+    const end = this.#letters.findIndex(
+      ({ alone, publication: p }, i) => alone || p.sent || p.topic !== topic || i === pipeline || (length += p.data.length) > maxBatchLength,
     );
-    const items = this.#items.slice(0, end < 0 ? pipeline : end);
-    if (!items[1]) return first;
-    const lines = items.map(({ publication: p }) => written({ event: p.event ?? "message" }, p));
-    const batch: Item = { ...first, publication: { key: randomKey(), topic, batch: true, media: "application/x-ndjson", data: lines.join("\n") }, parts: items, alone: true };
-    this.#items.splice(0, items.length, batch);
+    const letters = this.#letters.slice(0, end < 0 ? pipeline : end);
+    if (!letters[1]) return first;
+    const lines = letters.map(({ publication: p }) => written({ event: p.event ?? "message" }, p));
+    const batch: Letter = { ...first, publication: { key: randomKey(), topic, batch: true, media: "application/x-ndjson", data: lines.join("\n") }, parts: letters, alone: true };
+    this.#letters.splice(0, letters.length, batch);
     return batch;
   }
 
-  async #send(item: Item): Promise<void> {
-    const { publication, parts } = item;
+  async #send(letter: Letter): Promise<void> {
+    const { publication, parts } = letter;
     try {
       const ids = [await this.#connection.publish(publication)].flat();
       this.#backoff.failures = 0;
-      this.#take(item);
+      this.#take(letter);
       parts.forEach((part, i) => part.done(ids[i]!));
     } catch (e) {
       const error = e as DuplexError;
       const untaken = error.code === "unreachable" || error.status === 429;
-      item.busy = false;
-      if (untaken) publication.sent = item.before;
+      letter.busy = false;
+      if (untaken) publication.sent = letter.before;
       if (parts[1] && (untaken || !error.retryable)) {
         // Each is its own again: to be taken back, or to be refused alone.
-        this.#items.splice(this.#items.indexOf(item), 1, ...parts);
+        this.#letters.splice(this.#letters.indexOf(letter), 1, ...parts);
         for (const part of parts) part.alone = !error.retryable;
-      } else if (!error.retryable) this.#fail(item, error);
-      if (error.retryable && !this.#isLate(item)) {
+      } else if (!error.retryable) this.#fail(letter, error);
+      if (error.retryable && !this.#isLate(letter)) {
         if (!this.#closed) this.#pause ??= setTimeout(() => this.#retry(), this.#backoff.next(error));
         return;
       }
@@ -174,29 +174,29 @@ export class Outbox {
     void this.#run();
   }
 
-  #fail(item: Item, error: DuplexError): void {
-    if (this.#take(item)) for (const part of item.parts) part.failed(error);
+  #fail(letter: Letter, error: DuplexError): void {
+    if (this.#take(letter)) for (const part of letter.parts) part.failed(error);
   }
 
   /** Whether it may be stored already, and its key be forgotten. Then it has failed. */
-  #isLate(item: Item): boolean {
-    const late = Date.now() - item.publication.sent! > repeatFor;
-    if (late) this.#fail(item, new DuplexError("unknown", "no answer, and it is too late to repeat it"));
+  #isLate(letter: Letter): boolean {
+    const late = Date.now() - letter.publication.sent! > unknownFor;
+    if (late) this.#fail(letter, new DuplexError("unknown", "no answer, and it is too late to repeat it"));
     return late;
   }
 
-  #take(item: Item): boolean {
-    const i = this.#items.indexOf(item);
+  #take(letter: Letter): boolean {
+    const i = this.#letters.indexOf(letter);
     if (i < 0) return false;
-    this.#items.splice(i, 1);
-    void this.#store?.remove(item.publication.key).catch(() => {});
+    this.#letters.splice(i, 1);
+    void this.#store?.remove(letter.publication.key).catch(() => {});
     this.#changed();
     return true;
   }
 
   /** Resolves when what waits now is gone. */
   async settled(topic: string): Promise<void> {
-    while (this.#items.some((item) => item.publication.topic === topic)) await sleep(10);
+    while (this.#letters.some((letter) => letter.publication.topic === topic)) await sleep(10);
   }
 
   /** What waits is told; what a store keeps, it keeps. */
@@ -204,7 +204,7 @@ export class Outbox {
     this.#closed = true;
     clearTimeout(this.#pause);
     this.#store?.close?.();
-    for (const { parts } of this.#items.splice(0)) for (const part of parts) part.failed(new DuplexError("closed", "the client is closed"));
+    for (const { parts } of this.#letters.splice(0)) for (const part of parts) part.failed(new DuplexError("closed", "the client is closed"));
   }
 }
 
