@@ -1,9 +1,6 @@
 package topic
 
-import (
-	"iter"
-	"strings"
-)
+import "strings"
 
 // index finds the subscriptions that an event matches. Its cost depends on the
 // segments of the event's topic and on the matches, not on the number of other
@@ -22,10 +19,12 @@ type place struct {
 	pattern int // index into subscription.patterns
 }
 
-// node is a segment of the patterns with wildcards.
+// node is where patterns with wildcards end, or part. There are at most twice as
+// many as patterns, however long these are.
 type node struct {
-	children map[string]*node // by segment; "*" is the wildcard's
-	here     bucket           // patterns that end with this segment
+	segments string           // that lead here from the node above, "*" among them
+	children map[string]*node // by the first of their segments
+	here     bucket           // patterns that end here
 	deep     bucket           // patterns that go on with "**"
 }
 
@@ -67,22 +66,65 @@ func (x *index) bucket(p Pattern) *bucket {
 		}
 		return b
 	}
-	n := &x.root
-	for segment := range p.Segments() {
-		if segment == "**" {
-			return &n.deep
-		}
-		child := n.children[segment]
-		if child == nil {
-			child = new(node)
-			if n.children == nil {
-				n.children = make(map[string]*node)
-			}
-			n.children[segment] = child
-		}
-		n = child
+	n, rest := &x.root, withoutTail(p)
+	for rest != "" {
+		n, rest = n.child(rest)
+	}
+	if strings.HasSuffix(p.String(), wildTail) {
+		return &n.deep
 	}
 	return &n.here
+}
+
+// withoutTail gives the segments of a pattern before its "**", if it has one.
+func withoutTail(p Pattern) string {
+	return strings.TrimSuffix(strings.TrimSuffix(p.String(), wildTail), "/")
+}
+
+func firstSegment(s string) string {
+	segment, _, _ := strings.Cut(s, "/")
+	return segment
+}
+
+// child returns the node that the first of some segments lead to, made if missing,
+// and those that are left.
+func (n *node) child(segments string) (c *node, rest string) {
+	first := firstSegment(segments)
+	if c = n.children[first]; c == nil {
+		c = &node{segments: segments}
+		n.adopt(c)
+		return c, ""
+	}
+	if common := commonSegments(c.segments, segments); common < len(c.segments) {
+		between := &node{segments: c.segments[:common]}
+		n.adopt(between)
+		c.segments = c.segments[common+1:]
+		between.adopt(c)
+		c = between
+	}
+	return c, strings.TrimPrefix(segments[len(c.segments):], "/")
+}
+
+func (n *node) adopt(c *node) {
+	if n.children == nil {
+		n.children = make(map[string]*node)
+	}
+	n.children[firstSegment(c.segments)] = c
+}
+
+// commonSegments returns the length of the segments that both begin with.
+func commonSegments(a, b string) int {
+	common := 0
+	for i := range min(len(a), len(b)) + 1 {
+		endA, endB := i == len(a) || a[i] == '/', i == len(b) || b[i] == '/'
+		if endA && endB {
+			common = i
+		}
+		if i == len(a) || i == len(b) || a[i] != b[i] {
+			break
+		}
+	}
+	return common
 }
 
 // prune lets go of what an emptied pattern needed.
@@ -91,19 +133,27 @@ func (x *index) prune(p Pattern) {
 		delete(x.literal, p.String())
 		return
 	}
-	next, stop := iter.Pull(p.Segments())
-	defer stop()
-	x.root.prune(next)
+	x.root.prune(withoutTail(p))
 }
 
-// prune reports whether the node holds nothing any more.
-func (n *node) prune(next func() (string, bool)) bool {
-	if segment, ok := next(); ok && segment != "**" {
-		if n.children[segment].prune(next) {
-			delete(n.children, segment)
+// prune goes down some segments, and on the way back removes nodes that hold
+// nothing, and where nothing parts any more.
+func (n *node) prune(segments string) {
+	if segments == "" {
+		return
+	}
+	c, rest := n.child(segments)
+	c.prune(rest)
+	switch {
+	case len(c.here) > 0 || len(c.deep) > 0 || len(c.children) > 1:
+	case len(c.children) == 0:
+		delete(n.children, firstSegment(c.segments))
+	default:
+		for _, only := range c.children {
+			only.segments = c.segments + "/" + only.segments
+			n.adopt(only)
 		}
 	}
-	return len(n.children) == 0 && len(n.here) == 0 && len(n.deep) == 0
 }
 
 // match calls visit for each bucket that the topic matches; a subscription with
@@ -112,30 +162,29 @@ func (x *index) match(topic string, visit func(bucket)) {
 	if b := x.literal[topic]; b != nil {
 		visit(*b)
 	}
-	if len(x.root.children) > 0 || len(x.root.deep) > 0 {
-		x.root.match(topic, visit)
-	}
+	x.root.match(topic, visit)
 }
 
-// match goes down the rest of a topic's segments. Wildcards never match a
-// segment that begins with "$".
+// match goes down the rest of a topic. Wildcards never match a segment that begins
+// with "$".
 func (n *node) match(rest string, visit func(bucket)) {
 	if len(n.deep) > 0 && !holdsSystem(rest) {
 		visit(n.deep)
 	}
-	segment, rest, more := strings.Cut(rest, "/")
-	for _, name := range [2]string{segment, "*"} {
-		if name == "*" && isSystem(segment) {
+	if len(n.children) == 0 {
+		return
+	}
+	for _, first := range [2]string{firstSegment(rest), wildSegment} {
+		c := n.children[first]
+		if c == nil {
 			continue
 		}
-		child := n.children[name]
-		if child == nil {
-			continue
-		}
-		if more {
-			child.match(rest, visit)
-		} else {
-			visit(child.here)
+		switch below, ok := cutSegments(rest, c.segments); {
+		case !ok:
+		case below == "":
+			visit(c.here)
+		default:
+			c.match(below, visit)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package topic
 import (
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -13,21 +12,6 @@ func TestIndexAgainstMatch(t *testing.T) {
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	segments := []string{"a", "b", "ab", "$s", "$"}
-	name := func(wild bool) string {
-		var parts []string
-		for range 1 + rng.IntN(4) {
-			part := segments[rng.IntN(len(segments))]
-			if wild && rng.IntN(3) == 0 {
-				part = wildSegment
-			}
-			parts = append(parts, part)
-		}
-		if wild && rng.IntN(3) == 0 {
-			parts[len(parts)-1] = wildTail
-		}
-		return strings.Join(parts, "/")
-	}
 	x := newIndex()
 	var subscriptions []*subscription
 	for range 20_000 {
@@ -38,7 +22,7 @@ func TestIndexAgainstMatch(t *testing.T) {
 		} else {
 			s := &subscription{}
 			for range 1 + rng.IntN(3) {
-				p, err := ParsePattern(name(true))
+				p, err := ParsePattern(randomName(rng, true))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -48,7 +32,7 @@ func TestIndexAgainstMatch(t *testing.T) {
 			x.add(s)
 			subscriptions = append(subscriptions, s)
 		}
-		topic := name(false)
+		topic := randomName(rng, false)
 		got := make(map[*subscription]int)
 		x.match(topic, func(b bucket) {
 			for _, p := range b {
@@ -76,5 +60,44 @@ func TestIndexAgainstMatch(t *testing.T) {
 	}
 	if len(x.literal) > 0 || len(x.root.children) > 0 || len(x.root.here) > 0 || len(x.root.deep) > 0 {
 		t.Errorf("left behind: %+v", x)
+	}
+}
+
+// Patterns that are made to part late cost a topic no more than to go along each
+// of them once.
+func TestIndexHasFewNodes(t *testing.T) {
+	x := newIndex()
+	patterns := slowPatterns(t, 1000)
+	for _, p := range patterns {
+		x.add(&subscription{patterns: []Pattern{p}})
+	}
+	var count func(n *node) int
+	count = func(n *node) int {
+		nodes := 1
+		for _, c := range n.children {
+			nodes += count(c)
+		}
+		return nodes
+	}
+	if nodes := count(&x.root); nodes > 2*len(patterns) {
+		t.Errorf("%d nodes for %d patterns", nodes, len(patterns))
+	}
+	// What was split is joined again: all but the first go.
+	for _, p := range patterns[1:] {
+		x.remove((*x.bucket(p))[0].subscription)
+	}
+	if nodes := count(&x.root); nodes != 2 {
+		t.Errorf("%d nodes for one pattern", nodes-1)
+	}
+}
+
+// What an event costs that is compared with 1,000 patterns made to take long.
+func BenchmarkIndexOfSlowPatterns(b *testing.B) {
+	x := newIndex()
+	for _, p := range slowPatterns(b, 1000) {
+		x.add(&subscription{patterns: []Pattern{p}})
+	}
+	for b.Loop() {
+		x.match(slowTopic(1), func(bucket) {})
 	}
 }

@@ -54,23 +54,41 @@ func (p Pattern) Match(topic string) bool {
 	if !p.wild {
 		return p.text == topic
 	}
-	pattern := p.text
-	for {
-		want, patternRest, patternGoesOn := strings.Cut(pattern, "/")
-		if want == wildTail {
-			return !holdsSystem(topic)
-		}
-		got, topicRest, topicGoesOn := strings.Cut(topic, "/")
-		if want == wildSegment {
-			if isSystem(got) {
-				return false
-			}
-		} else if want != got {
-			return false
-		}
-		if !patternGoesOn || !topicGoesOn {
-			return patternGoesOn == topicGoesOn
-		}
-		pattern, topic = patternRest, topicRest
+	if p.text == wildTail {
+		return !holdsSystem(topic)
 	}
+	if head, ok := strings.CutSuffix(p.text, "/"+wildTail); ok {
+		rest, ok := cutSegments(topic, head)
+		return ok && rest != "" && !holdsSystem(rest)
+	}
+	rest, ok := cutSegments(topic, p.text)
+	return ok && rest == ""
+}
+
+// cutSegments returns what of a topic follows the segments of a pattern, without
+// the "/" between, if it begins with what they match. They are not "**". It goes
+// along both once: there may be thousands to compare, made to take long.
+func cutSegments(topic, segments string) (rest string, ok bool) {
+	at := 0
+	for i := range len(segments) {
+		switch {
+		case at == len(topic):
+			return "", false
+		case segments[i] == '*': // all of its segment
+			if topic[at] == '$' {
+				return "", false
+			}
+			for at < len(topic) && topic[at] != '/' {
+				at++
+			}
+		case segments[i] != topic[at]:
+			return "", false
+		default:
+			at++
+		}
+	}
+	if at == len(topic) {
+		return "", true
+	}
+	return topic[at+1:], topic[at] == '/'
 }

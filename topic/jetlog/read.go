@@ -150,7 +150,7 @@ func (c *choice) merge(readings []keep.Reading) {
 // search takes the entries of readings from the order of the log.
 func (c *choice) search(readings []keep.Reading) {
 	x := c.log.index
-	selection, from := keep.Select(readings, func(name string) (number uint32, known bool) {
+	selection, from := keep.Select(readings, x.end, func(name string) (number uint32, known bool) {
 		if t := x.topics[name]; t != nil {
 			return t.number, true
 		}

@@ -97,7 +97,7 @@ func (l *Log) merge(readings []keep.Reading, limit topic.Limit) (entries []*topi
 
 // search takes the entries of readings from the order of the log, up to seq.
 func (l *Log) search(readings []keep.Reading, limit topic.Limit) (entries []*topic.Entry, seq uint64, more bool) {
-	selection, seq := keep.Select(readings, func(name string) (*topicLog, bool) {
+	selection, seq := keep.Select(readings, l.end, func(name string) (*topicLog, bool) {
 		t := l.topics[name]
 		return t, t != nil
 	})

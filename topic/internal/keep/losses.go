@@ -10,6 +10,7 @@ type LossSearch struct {
 	Wild      bool // not all of the patterns are literal
 	Seq, Told uint64
 
+	compare     comparison
 	missed      bool // for good
 	begun       bool
 	top, bottom uint64 // the losses from top down to bottom in the list were looked at
@@ -17,7 +18,7 @@ type LossSearch struct {
 
 // SearchFor begins a search.
 func SearchFor(patterns []topic.Pattern, seq, told uint64) LossSearch {
-	return LossSearch{Patterns: patterns, Wild: Wild(patterns), Seq: seq, Told: told}
+	return LossSearch{Patterns: patterns, Wild: Wild(patterns), Seq: seq, Told: told, compare: comparison{patterns: patterns}}
 }
 
 // Begun reports whether there was a step.
@@ -50,10 +51,11 @@ func SearchLosses[T comparable](s *LossSearch, list *Order[T], newest uint64, of
 					break
 				}
 				if last.Hits(s.Seq, s.Told) {
-					if s.missed = Matches(s.Patterns, name); s.missed {
+					first, work := s.compare.first(name)
+					if s.missed = first >= 0; s.missed {
 						return it.Seq
 					}
-					*most -= len(s.Patterns)
+					*most -= work
 				}
 			}
 			if *most <= 0 {

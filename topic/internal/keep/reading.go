@@ -32,13 +32,15 @@ func AnyWild(readings []Reading) bool {
 	return false
 }
 
-// Select returns what the readings select, and where in the order of the log that
-// begins. find finds a known topic.
-func Select[T comparable](readings []Reading, find func(name string) (t T, known bool)) (s Selection[T], from uint64) {
+// Select returns what the readings select, and where in the order of a log up to
+// end that begins. find finds a known topic.
+func Select[T comparable](readings []Reading, end uint64, find func(name string) (t T, known bool)) (s Selection[T], from uint64) {
 	from = readings[0].From
 	for i := range readings {
 		r := &readings[i]
-		from = min(from, r.From)
+		if from = min(from, r.From); r.From >= end {
+			continue // nothing is after it
+		}
 		for _, p := range r.Patterns {
 			if !p.Literal() {
 				s.AddPattern(p, r.From)

@@ -1,20 +1,12 @@
 package keep
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"github.com/duplexhq/duplex/topic"
 )
-
-// Matches reports whether one of the patterns matches a name.
-func Matches(patterns []topic.Pattern, name string) bool {
-	for _, p := range patterns {
-		if p.Match(name) {
-			return true
-		}
-	}
-	return false
-}
 
 // Wild reports whether not all of the patterns are literal.
 func Wild(patterns []topic.Pattern) bool {
@@ -34,7 +26,8 @@ type Selection[T comparable] struct {
 	// compared, and for each entry that its caller has looked at.
 	Work int
 
-	wilds    []wildFrom
+	wilds    []wildFrom // in the order of from, once there is the comparison
+	compare  *comparison
 	literals map[T]uint64 // from where
 	selected map[T]uint64 // the topics that were asked for; from where, or nowhere
 }
@@ -78,16 +71,26 @@ func (s *Selection[T]) Has(t T, name string, seq uint64) bool {
 		if from, ok = s.literals[t]; !ok {
 			from = nowhere
 		}
-		for _, w := range s.wilds {
-			if w.from < from && w.pattern.Match(name) {
-				from = w.from
-			}
+		if s.compare == nil {
+			s.prepare()
 		}
-		if s.selected == nil {
-			s.selected = make(map[T]uint64)
+		i, work := s.compare.first(name)
+		if i >= 0 {
+			from = min(from, s.wilds[i].from)
 		}
 		s.selected[t] = from
-		s.Work += len(s.wilds)
+		s.Work += work
 	}
 	return seq > from
+}
+
+// prepare is for the first comparison: the first pattern that matches is then the
+// one that decides.
+func (s *Selection[T]) prepare() {
+	slices.SortFunc(s.wilds, func(a, b wildFrom) int { return cmp.Compare(a.from, b.from) })
+	s.selected = make(map[T]uint64)
+	s.compare = &comparison{patterns: make([]topic.Pattern, len(s.wilds))}
+	for i, w := range s.wilds {
+		s.compare.patterns[i] = w.pattern
+	}
 }
