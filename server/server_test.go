@@ -321,7 +321,7 @@ func TestRequestLog(t *testing.T) {
 // Of what goes to "/", only a handshake is for topics: an Upgrade to something else
 // is ignored, and other methods are not taken.
 func TestRoot(t *testing.T) {
-	s := start(t, &Config{})
+	s := start(t, &Config{Listen: []string{"127.0.0.1:0"}})
 	for _, test := range []struct {
 		method, upgrade, key string
 		status               int
