@@ -66,6 +66,7 @@ func startAgent(t testing.TB, network conformance.Network) (io.WriteCloser, io.R
 	go func() {
 		defer reports.Close()
 		lines := bufio.NewScanner(commands)
+		lines.Buffer(nil, 16<<20)
 		for lines.Scan() {
 			var c conformance.Command
 			if err := json.Unmarshal(lines.Bytes(), &c); err != nil {

@@ -238,7 +238,7 @@ func TestWrongClock(t *testing.T) {
 			refuse(w, http.StatusServiceUnavailable, "unavailable")
 			return
 		}
-		send(t, SSE, w, r, []string{event("e-1")}, true, nil)
+		send(t, SSE, w, r, []string{event("e-1")}, true)
 	}, func(t *testing.T, c *Client) {
 		began := time.Now()
 		if _, err := collectBy(t, c, SSE, []string{"a"}, 1); err != nil {

@@ -62,7 +62,9 @@ func (c *Client) openOnce(ctx context.Context, t Transport, lead *subscription) 
 
 func (l *link) open(ctx context.Context, lead *subscription) (err error) {
 	if l.transport.shares() && len(lead.topics) == 1 {
-		l.session, err = l.c.dialSession(ctx, l)
+		if l.session, err = l.c.dialSession(ctx, l, lead); err == nil && l.session.lead != nil {
+			l.lead = lead
+		}
 		return err
 	}
 	l.lead = lead
@@ -116,6 +118,7 @@ func (l *link) discard() {
 		select {
 		case <-l.proceed: // the session ends itself
 		default:
+			l.session.abandon()
 			l.c.running.Go(l.session.conn.Close) // takes closeTimeout at most
 		}
 	}

@@ -76,13 +76,11 @@ func (s *script) serve(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("connection %d after the last one, after %q", n, s.asked[n])
 		return
 	}
-	send(s.t, s.transport, w, r, s.connections[n], last, func(after string) { s.asked[n] = after })
+	send(s.t, s.transport, w, r, s.connections[n], last)
 }
 
-// send answers with the lines in the form of the transport. On a WebSocket it
-// waits for a subscription first and tells asked where it begins, unless there
-// is nothing to say.
-func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Request, lines []string, hold bool, asked func(after string)) {
+// send answers with the lines in the form of the transport.
+func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Request, lines []string, hold bool) {
 	switch transport {
 	case WebSocket:
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"duplex.v1"}})
@@ -91,12 +89,6 @@ func send(t *testing.T, transport Transport, w http.ResponseWriter, r *http.Requ
 			return
 		}
 		defer conn.CloseNow()
-		if len(lines) == 0 {
-			return
-		}
-		if r.URL.Path == "/base/topics" && !r.URL.Query().Has("topic") {
-			asked(welcome(t, conn))
-		}
 		for _, line := range lines {
 			if err := conn.Write(r.Context(), websocket.Text, []byte(line)); err != nil {
 				return // the client has what it wanted
@@ -145,30 +137,4 @@ func collectBy(t *testing.T, c *Client, transport Transport, topics []string, n 
 	t.Helper()
 	use(t, c, transport)
 	return collect(t.Context(), c, topics, nil, n)
-}
-
-// welcome begins a session of duplex.v1, and takes its first subscription.
-func welcome(t *testing.T, conn *websocket.Conn) (after string) {
-	ctx := context.Background()
-	if err := conn.Write(ctx, websocket.Text, []byte(ping("e-0"))); err != nil {
-		t.Error(err)
-	}
-	asked, err := websocket.ReadJSON[op](ctx, conn)
-	if err != nil || asked.Op != "subscribe" {
-		t.Errorf("got %+v, %v; want a subscribe", asked, err)
-	}
-	place := asked.After
-	if place == Earliest || place == Now {
-		place = "e-0"
-	}
-	if err := websocket.WriteJSON(ctx, conn, answerOp{"ok", place, asked.Ref}); err != nil {
-		t.Error(err)
-	}
-	return asked.After
-}
-
-type answerOp struct {
-	Op  string `json:"op"`
-	ID  string `json:"id"`
-	Ref int    `json:"ref"`
 }

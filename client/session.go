@@ -34,6 +34,8 @@ type session struct {
 	sending chan struct{} // holds one when there is something in out
 
 	interval time.Duration // of $ping; only the reader's
+	first    []byte        // the message that came first
+	lead     *entry        // that it has begun with; nil if it has begun with none
 }
 
 // An entry is a subscription of the connection. It brings nothing until the
@@ -52,11 +54,33 @@ type answer struct {
 	Type, Title, Detail string
 }
 
-// dialSession connects, and waits for the first signal.
-func (c *Client) dialSession(ctx context.Context, l *link) (*session, error) {
-	conn, version, err := c.dialMessages(ctx, l.transport, c.url("", c.identify(url.Values{})))
+// dialSession connects, and waits for the first signal. The connection begins with
+// the lead, by its URL, which spares it the way there and back of a subscribe.
+func (c *Client) dialSession(ctx context.Context, l *link, lead *subscription) (*session, error) {
+	s := &session{
+		link: l, entries: make(map[string]*entry), wild: make(map[string]*entry),
+		asked: make(map[int]func(answer)), sending: make(chan struct{}, 1),
+	}
+	after := s.add(lead)
+	s.lead = s.entries[lead.topics[0]]
+	err := s.dial(ctx, c.url(s.lead.name, c.identify(url.Values{"after": {after}})))
+	if refusal(err, true) && !unauthorized(err) {
+		// It may be for the lead only, which is told when it subscribes.
+		s.drop(s.lead)
+		s.lead = nil
+		err = s.dial(ctx, c.url("", c.identify(url.Values{})))
+	}
 	if err != nil {
+		s.abandon()
 		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) dial(ctx context.Context, u *url.URL) error {
+	conn, version, err := s.link.c.dialMessages(ctx, s.link.transport, u)
+	if err != nil {
+		return err
 	}
 	message, err := conn.ReadMessage(ctx, 0)
 	var first topic.Envelope
@@ -65,14 +89,31 @@ func (c *Client) dialSession(ctx context.Context, l *link) (*session, error) {
 	}
 	if err != nil {
 		conn.Close()
-		return nil, closeError(err)
+		return closeError(err)
 	}
-	l.version = version
-	return &session{
-		link: l, conn: conn, interval: pingInterval(first.Data),
-		entries: make(map[string]*entry), wild: make(map[string]*entry),
-		asked: make(map[int]func(answer)), sending: make(chan struct{}, 1),
-	}, nil
+	s.conn, s.first, s.interval = conn, bytes.Clone(message), pingInterval(first.Data)
+	s.link.version = version
+	return nil
+}
+
+// abandon ends what was never run, but for its connection.
+func (s *session) abandon() {
+	if s.lead != nil {
+		s.lead.feed.end()
+	}
+}
+
+// begin gives what has come first, to the lead, too: from here on it is the
+// session's.
+func (s *session) begin(ctx context.Context) error {
+	if first, err := topic.ParseEnvelope(s.first); s.lead != nil && err == nil {
+		place := ""
+		if first.Type == topic.TypePing || first.Type == topic.TypeGap {
+			place = first.ID
+		}
+		s.place(s.lead, place)
+	}
+	return s.receive(ctx, s.first)
 }
 
 // run reads and writes until the connection is over. over is told why, before
@@ -82,7 +123,10 @@ func (s *session) run(ctx context.Context, over func(error)) {
 	var writing sync.WaitGroup
 	// Ends with ctx, or when a write fails. Joined below.
 	writing.Go(func() { s.write(ctx) })
-	err := s.read(ctx)
+	err := s.begin(ctx)
+	if err == nil {
+		err = s.read(ctx)
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -163,15 +207,21 @@ func (s *session) subscribe(sub *subscription) bool {
 	if s.entries == nil || len(s.entries) == mostShared || len(sub.topics) > 1 || s.overlaps(sub.patterns[0]) {
 		return false
 	}
+	after := s.add(sub)
+	e := s.entries[sub.topics[0]]
+	s.ask(op{Op: "subscribe", Topic: e.name, After: after}, func(a answer) { s.subscribed(e, a) })
+	return true
+}
+
+// add puts an entry in, and says where it begins. The lock is held.
+func (s *session) add(sub *subscription) (after string) {
 	e := &entry{s: sub, name: sub.topics[0]}
-	var after string
 	e.feed, after = sub.begin()
 	s.entries[e.name] = e
 	if sub.only == "" {
 		s.wild[e.name] = e
 	}
-	s.ask(op{Op: "subscribe", Topic: e.name, After: after}, func(a answer) { s.subscribed(e, a) })
-	return true
+	return after
 }
 
 func (s *session) overlaps(p topic.Pattern) bool {
@@ -200,15 +250,25 @@ func (s *session) entryOf(name string) *entry {
 
 // subscribed is told the answer to subscribe.
 func (s *session) subscribed(e *entry, a answer) {
-	s.mu.Lock()
-	current := s.entries[e.name] == e
-	s.mu.Unlock()
 	switch {
-	case !current:
+	case !s.has(e):
 	case a.Op == "error":
 		s.forget(e)
 		s.link.lost(e.s, a.problem(), 0)
-	case e.feed.promote(s.link.number, a.ID) == nil:
+	default:
+		s.place(e, a.ID)
+	}
+}
+
+func (s *session) has(e *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[e.name] == e
+}
+
+// place has an entry count, from its place in the log on.
+func (s *session) place(e *entry, at string) {
+	if e.feed.promote(s.link.number, at) == nil {
 		s.link.placed(e.s)
 	}
 }

@@ -2,15 +2,17 @@ package conformance
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/duplexhq/duplex/client/conformance/hostile"
 )
 
 // A Case is a network, what happens, and what must be seen of the client. At
-// its end, every subscription that began at "earliest" and still goes on must be
-// given everything that its topics have, each event once and in order; and no
-// subscription may ever be given an event twice or out of order.
+// its end, every subscription that began at "earliest", or at a cursor of no
+// place, and still goes on must be given everything that its topics have, each
+// event once and in order; and no subscription may ever be given an event twice
+// or out of order.
 type Case struct {
 	Name string
 	Spec string // the section of PROTOCOL.md
@@ -92,6 +94,13 @@ func connected(transport string) Expect { return Expect{State: "connected", Tran
 func subscribe(ref, topic, after string) Step {
 	return tell(Command{Do: "subscribe", Ref: ref, Topic: topic, After: after})
 }
+
+// beyond stands for a cursor beyond the end of the log, in the epoch that it has.
+const beyond = "beyond"
+
+// noPlaces are cursors that have no place in the log: they count as before the first
+// event (PROTOCOL.md §4.6).
+var noPlaces = []string{beyond, "zzz-5", "nonsense"}
 
 // firstEvent is how long the first event may take, whatever the network does to
 // transports (PROTOCOL.md §15.3).
@@ -268,6 +277,18 @@ func cases() []Case {
 			},
 		},
 		{
+			Name: "a publish that is too big", Spec: "§15.7",
+			Do: []Step{
+				open(), subscribe("s", "a", "earliest"), expect(connected("websocket")),
+				tell(Command{Do: "publish", Ref: "p1", Topic: "a", Data: text("1")}),
+				tell(Command{Do: "publish", Ref: "p2", Topic: "a", Data: text(strings.Repeat("x", 3<<20))}),
+				tell(Command{Do: "publish", Ref: "p3", Topic: "a", Data: text("3")}),
+				expect(Expect{Report: "answer", Ref: "p2", Status: 413, Name: "too-big"}),
+				expect(Expect{Report: "answer", Ref: "p3"}), expect(Expect{Ref: "s", N: 2}),
+				expect(connected("websocket")), {Pause: time.Second}, // as long as a server waits to close what it has not read
+			},
+		},
+		{
 			Name: "cut every 30 s", Spec: "§15.6", Long: true, Network: hostile.Network{CutAfter: 30 * time.Second},
 			Do: []Step{
 				open(), subscribe("s", "a", "earliest"),
@@ -277,7 +298,7 @@ func cases() []Case {
 		},
 	}
 	for _, n := range hostile.Networks {
-		limit := firstEvent + 2*n.RoundTrip // a handshake and a subscribe
+		limit := firstEvent + n.RoundTrip // the handshake, which subscribes
 		if n.BytesPerSecond > 0 {
 			limit += 6 * time.Second // a handshake and three events are about 2 kB
 		}
@@ -306,6 +327,23 @@ func cases() []Case {
 				tell(Command{Do: "end", Ref: "e", Topic: "a"}), expect(Expect{Report: "answer", Ref: "e"}),
 				expect(Expect{Report: "over", Ref: "s", Within: 2 * time.Second}),
 				publish("b", 3), expect(Expect{Ref: "t", N: 3, Within: 3 * time.Second}),
+			},
+		})
+		for i, cursor := range noPlaces {
+			all = append(all, Case{
+				Name: []string{"a cursor beyond the log", "a cursor of another log", "no cursor at all"}[i] + " by " + transport, Spec: "§4.6", Do: []Step{
+					open(transport), publish("a", 3), subscribe("s", "a", cursor),
+					expect(Expect{Ref: "s", N: 3}), publish("a", 3), expect(Expect{Ref: "s", N: 6, Within: 3 * time.Second}),
+					{Cut: true}, publish("a", 3), expect(Expect{Ref: "s", N: 9, Within: 10 * time.Second}),
+				},
+			})
+		}
+		all = append(all, Case{
+			Name: "one of several is refused by " + transport, Spec: "§15.6", Do: []Step{
+				open(transport), publish("a", 3), subscribe("s", "$presence/a", ""), subscribe("t", "a", "earliest"),
+				expect(Expect{Report: "over", Ref: "s", Status: 404, Name: "presence-off", Within: firstEvent}),
+				expect(Expect{Ref: "t", N: 3, Within: firstEvent}),
+				publish("a", 3), expect(Expect{Ref: "t", N: 6, Within: 3 * time.Second}),
 			},
 		})
 		if transport == "websocket" || transport == "sse" || transport == "stream" {

@@ -204,6 +204,13 @@ func (w *world) publish(name, data string) {
 	}
 }
 
+// beyond is a cursor beyond the end of the log, in an epoch that it knows.
+func (w *world) beyond() string {
+	end := w.log.End()
+	end.Seq += 1000
+	return end.String()
+}
+
 // history is the ids of what the topics of a pattern have.
 func (w *world) history(pattern string) (ids []string) {
 	after := "earliest"

@@ -6,8 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,6 +49,7 @@ const (
 	// connectPatience is how long Open tries to reach the stream.
 	connectPatience = 30 * time.Second
 	reconnectWait   = 250 * time.Millisecond
+	firstDial       = nats.DefaultTimeout // of each server
 	// answerPatience is how long one answer to what is read may take, before it
 	// is asked for again, answerAsks times in all.
 	answerPatience = time.Second
@@ -111,7 +115,7 @@ func (n *NATS) connect(ctx context.Context, logger *slog.Logger, way *line) (c c
 	}
 	c.closed = make(chan struct{})
 	for _, nc := range []**nats.Conn{&c.writes, &c.reads} {
-		if *nc, err = dial(ctx, n.URL, options); err != nil {
+		if *nc, err = n.reach(ctx, logger, options); err != nil {
 			c.close()
 			return connections{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -121,6 +125,35 @@ func (n *NATS) connect(ctx context.Context, logger *slog.Logger, way *line) (c c
 		return connections{}, fmt.Errorf("jetlog: %w", err)
 	}
 	return c, nil
+}
+
+// reach dials until there is a server, or there will be none that lets this node
+// in. Each try gives a slow one twice the time, which then is also what a
+// connection anew may take.
+func (n *NATS) reach(ctx context.Context, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
+	for patience := firstDial; ; patience *= 2 {
+		nc, err := dial(ctx, n.URL, append(slices.Clip(options), nats.Timeout(patience)))
+		if err == nil || !absent(err) {
+			return nc, err
+		}
+		if patience == firstDial {
+			logger.Warn("waiting for NATS", "error", err)
+		}
+		select {
+		case <-time.After(reconnectWait):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// absent reports whether a server is not there, yet, or too slow: any other cause
+// is for people.
+func absent(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 
 // dial is nats.Connect for who may not have the time that it takes.

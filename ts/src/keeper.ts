@@ -264,7 +264,7 @@ export class Keeper implements Connection, Owner, Shared {
     this.#current = a;
     old?.close();
     for (const reader of this.#readers) {
-      reader.moved(this.cursor);
+      if (old) reader.moved(this.cursor);
       reader.taken(a.after);
     }
     this.cursor = a.after;

@@ -49,7 +49,7 @@ export class Reader implements Feed {
   constructor(shared: Shared, names: readonly string[], after: string, sink: Sink) {
     this.#shared = shared;
     this.names = names;
-    this.#seen.add((this.cursor = after));
+    this.cursor = after; // which may have no place in the log
     this.sink = sink;
   }
 
