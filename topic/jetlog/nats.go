@@ -41,6 +41,7 @@ type NATS struct {
 	Patience time.Duration
 
 	rollbackPatience time.Duration // if zero, rollbackPatience; tests have less
+	firstDial        time.Duration // if zero, firstDial; tests have less
 }
 
 const (
@@ -76,6 +77,7 @@ func (n *NATS) withDefaults() (NATS, error) {
 	d.Replicas = cmp.Or(d.Replicas, 1)
 	d.Patience = cmp.Or(d.Patience, defaultPatience)
 	d.rollbackPatience = cmp.Or(d.rollbackPatience, rollbackPatience)
+	d.firstDial = cmp.Or(d.firstDial, firstDial)
 	switch {
 	case d.URL == "":
 		return d, errors.New("jetlog: no URL of a NATS server")
@@ -131,12 +133,12 @@ func (n *NATS) connect(ctx context.Context, logger *slog.Logger, way *line) (c c
 // in. Each try gives a slow one twice the time, which then is also what a
 // connection anew may take.
 func (n *NATS) reach(ctx context.Context, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
-	for patience := firstDial; ; patience *= 2 {
+	for patience := n.firstDial; ; patience = min(2*patience, connectPatience) {
 		nc, err := dial(ctx, n.URL, append(slices.Clip(options), nats.Timeout(patience)))
-		if err == nil || !absent(err) {
+		if err == nil || ctx.Err() != nil || !absent(err) {
 			return nc, err
 		}
-		if patience == firstDial {
+		if patience == n.firstDial {
 			logger.Warn("waiting for NATS", "error", err)
 		}
 		select {
@@ -152,7 +154,8 @@ func (n *NATS) reach(ctx context.Context, logger *slog.Logger, options []nats.Op
 // absent reports whether a server is not there, yet, or too slow: any other cause
 // is for people.
 func absent(err error) bool {
-	_, network := errors.AsType[net.Error](err)
+	e, network := errors.AsType[*net.OpError](err)
+	network = network && e.Op != "remote error" // which is one of TLS
 	return network || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, io.EOF)
 }
 

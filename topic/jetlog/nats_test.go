@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -541,9 +542,26 @@ func TestNATSOptionsRefused(t *testing.T) {
 			t.Errorf("%+v: %v", n, err)
 		}
 	}
-	if _, err := Open(t.Context(), &Options{NATS: &NATS{URL: "nats://127.0.0.1:1"}}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("without a server: %v", err)
+	s := natsServer(t, t.TempDir(), -1)
+	n := NATS{URL: strings.Replace(s.ClientURL(), "nats://", "tls://", 1)}
+	if _, err := Open(t.Context(), &Options{NATS: &n}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("with a server that has no TLS: %v", err)
 	}
+}
+
+// A node may begin before its NATS server does.
+func TestServerBeginsLater(t *testing.T) {
+	t.Parallel()
+	port, dir := testnet.Ports(t, 1)[0], t.TempDir()
+	var begin sync.Once
+	logger := slog.New(logHook(func(message string) {
+		if message == "waiting for NATS" {
+			begin.Do(func() { natsServer(t, dir, port) })
+		}
+	}))
+	l := openAt(t, &Options{NATS: &NATS{URL: fmt.Sprintf("nats://127.0.0.1:%d", port)}, Logger: logger})
+	defer l.Close()
+	appendText1(t, l, "a", "1")
 }
 
 // A server that wants TLS, and a password in the URL or a file of credentials.

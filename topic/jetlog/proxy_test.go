@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -266,5 +267,25 @@ func TestNodeAwayTooLong(t *testing.T) {
 	until(t, "the node stops", func() bool { return errors.Is(b.Ready(), ErrFailed) })
 	if page, err := b.Newest(t.Context(), []topic.Pattern{pattern1(t, "a")}, topic.Limit{Events: 1}); err != nil || len(page.Entries) != 1 {
 		t.Errorf("it cannot be read: %v", err)
+	}
+}
+
+// A server that is far away takes its time to be connected to.
+func TestServerFarAway(t *testing.T) {
+	t.Parallel()
+	s := natsServer(t, t.TempDir(), -1)
+	p := newProxy(t, s, 50*time.Millisecond)
+	n := newStream(s)
+	n.URL, n.firstDial = "nats://"+p.listener.Addr().String(), 20*time.Millisecond
+	var waited atomic.Bool
+	logger := slog.New(logHook(func(message string) {
+		if message == "waiting for NATS" {
+			waited.Store(true)
+		}
+	}))
+	l := openAt(t, &Options{NATS: n, Logger: logger})
+	defer l.Close()
+	if appendText1(t, l, "a", "1"); !waited.Load() {
+		t.Error("nobody is told that there is no connection")
 	}
 }
