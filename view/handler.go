@@ -132,7 +132,7 @@ func New(hub *topic.Hub, opts *Options) (*Handler, error) {
 		SendBuffer:   o.SendBuffer,
 		Panicked:     func(v any, stack []byte) { logPanic(o.Logger, v, stack) },
 	}}
-	h.raw, h.multi = h.newSocketServer(o.MaxEventBytes), h.newSocketServer(2*o.MaxEventBytes)
+	h.raw, h.multi = h.newSocketServer(rawSockets{}, o.MaxEventBytes), h.newSocketServer(multiSockets{}, 2*o.MaxEventBytes)
 	return h, nil
 }
 

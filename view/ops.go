@@ -14,8 +14,7 @@ import (
 // who reads from the client.
 type ops struct {
 	client
-	names  []string // of the subscriptions
-	answer []byte   // reused
+	names []string // of the subscriptions
 }
 
 // A client is the connection that ops are for.
@@ -238,18 +237,16 @@ func (o *ops) confirm(ref []byte, name, value string) {
 	if ref == nil {
 		return
 	}
-	o.answer = appendOK(o.answer[:0], ref, name, value)
-	o.say(o.answer)
+	o.say(appendOK(make([]byte, 0, 64), ref, name, value))
 }
 
 // refuse answers an op that failed, with its ref if it has one.
 func (o *ops) refuse(ref []byte, p *Problem) {
-	o.answer = append(o.answer[:0], `{"op":"error",`...)
+	answer := []byte(`{"op":"error",`)
 	if ref != nil {
-		o.answer = append(o.answer, `"ref":`...)
-		o.answer = append(o.answer, ref...)
-		o.answer = append(o.answer, ',')
+		answer = append(answer, `"ref":`...)
+		answer = append(answer, ref...)
+		answer = append(answer, ',')
 	}
-	o.answer = append(p.appendMembers(o.answer), '}')
-	o.say(o.answer)
+	o.say(append(p.appendMembers(answer), '}'))
 }

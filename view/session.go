@@ -18,7 +18,9 @@ type session struct {
 	visit   *presence.Visit // until it is over
 	sent    atomic.Int64    // bytes
 	greeted chan struct{}   // closed when the first batch was sent; nil then
-	version uint8           // of HTTP, the major one
+	at      place
+	version uint8 // of HTTP, the major one
+	refused bool  // what the client of a WebSocket has sent was a reason to close; the reader's
 }
 
 // versions are the names of HTTP's versions, as ALPN has them.
@@ -55,6 +57,8 @@ func newSession(h *Handler, r *http.Request, visit *presence.Visit) session {
 }
 
 func (s *session) common() *session { return s }
+
+func (s *session) place() *place { return &s.at }
 
 // greet is for each batch.
 func (s *session) greet() {

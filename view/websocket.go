@@ -14,12 +14,12 @@ const subprotocol = "duplex.v1"
 
 // newSocketServer gives a server of WebSockets whose messages have so many bytes
 // at most.
-func (h *Handler) newSocketServer(readLimit int64) *websocket.Server {
+func (h *Handler) newSocketServer(sockets websocket.Handler, readLimit int64) *websocket.Server {
 	compression := &websocket.Compression{} // an event is compressed once for all
 	if h.opts.NoCompression {
 		compression = nil
 	}
-	return websocket.NewServer(webSockets{}, &websocket.ServerOptions{
+	return websocket.NewServer(sockets, &websocket.ServerOptions{
 		AcceptOptions: websocket.AcceptOptions{
 			Subprotocols: []string{subprotocol},
 			AllowOrigins: []string{"*"}, // the origin policy has judged already
@@ -52,63 +52,73 @@ func (h *Handler) websocket(w http.ResponseWriter, r *http.Request, rd *reading)
 	if problem != nil {
 		return problem
 	}
-	s := &webSocket{session: newSession(h, r, visit)}
-	_, s.lease = h.lease(w, r)
-	server := h.raw
+	server, s := h.raw, anySocket(new(rawSocket))
 	if handshake.Subprotocol != "" {
-		server = h.multi
+		server, s = h.multi, new(multiSocket)
 	}
+	base := s.base()
+	base.session = newSession(h, r, visit)
+	_, base.lease = h.lease(w, r)
 	server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), opening{}, &opened{s, rd, start})))
-	if s.conn == nil {
-		s.over(s) // the client has gone before it was open
+	if base.conn == nil {
+		base.over(base) // the client has gone before it was open
 	}
 	return nil
+}
+
+// An anySocket is a webSocket of one kind.
+type anySocket interface {
+	base() *webSocket
+	// begin gives what the connection subscribes to at its beginning.
+	begin(rd *reading, start topic.Start) (topic.SubscribeOptions, []topic.Selection)
 }
 
 // A webSocket is one connection.
 type webSocket struct {
 	session
-	conn    *websocket.EventConn
-	topic   string // what messages are published to; without duplex.v1
-	ops     *ops   // of duplex.v1; else nil
-	at      place
-	refused bool // what the client has sent was a reason to close; the reader's
+	conn *websocket.EventConn
+}
+
+// A rawSocket has no subprotocol.
+type rawSocket struct {
+	webSocket
+	topic string // what messages are published to
+}
+
+// A multiSocket has duplex.v1.
+type multiSocket struct {
+	webSocket
+	ops ops
 }
 
 // opening is the key of what one needs at its beginning only.
 type opening struct{}
 
 type opened struct {
-	*webSocket
+	anySocket
 	*reading
 	start topic.Start
 }
 
-// webSockets is the handler of the connections.
+// webSockets handles the connections, but for their messages.
 type webSockets struct{}
+
+type (
+	rawSockets   struct{ webSockets }
+	multiSockets struct{ webSockets }
+)
 
 // Open returns when the first signal was sent. Until then nothing is read: the
 // answer to an op would come before it (PROTOCOL.md §8.3).
 func (webSockets) Open(c *websocket.EventConn, r *http.Request) {
 	o := r.Context().Value(opening{}).(*opened)
-	o.webSocket.open(c, o.reading, o.start)
-}
-
-func (s *webSocket) open(c *websocket.EventConn, rd *reading, start topic.Start) {
+	c.SetValue(o.anySocket)
+	s := o.base()
 	s.conn = c
-	c.SetValue(s)
 	s.handler.connections.add(s)
 	c.SetReadIdle(s.handler.opts.Ping + s.handler.opts.Ping/2)
-	opts := topic.SubscribeOptions{Signals: true, Join: true}
-	var selections []topic.Selection
-	if c.Subprotocol() == subprotocol {
-		opts.Named, s.ops = true, &ops{client: s}
-		selections = s.ops.begin(rd, start)
-	} else {
-		s.topic = rd.patterns[0].String()
-		opts.EndWithTopic, opts.EndAtGap = rd.oneTopic(), !rd.envelope
-		selections = append(selections, rd.selection(start))
-	}
+	opts, selections := o.begin(o.reading, o.start)
+	opts.Signals, opts.Join = true, true
 	if opts.EndAtGap {
 		opts.Form = messages{c.FrameForm()}
 	} else {
@@ -119,38 +129,57 @@ func (s *webSocket) open(c *websocket.EventConn, rd *reading, start topic.Start)
 	<-greeted
 }
 
-// Message hands on what the client says, until there is a reason to close.
-func (webSockets) Message(c *websocket.EventConn, kind websocket.MessageType, data []byte) {
-	s := c.Value().(*webSocket)
+func (s *rawSocket) begin(rd *reading, start topic.Start) (topic.SubscribeOptions, []topic.Selection) {
+	s.topic = rd.patterns[0].String()
+	opts := topic.SubscribeOptions{EndWithTopic: rd.oneTopic(), EndAtGap: !rd.envelope}
+	return opts, []topic.Selection{rd.selection(start)}
+}
+
+func (s *multiSocket) begin(rd *reading, start topic.Start) (topic.SubscribeOptions, []topic.Selection) {
+	s.ops.client = s
+	return topic.SubscribeOptions{Named: true}, s.ops.begin(rd, start)
+}
+
+// Message publishes what the client says, until there is a reason to close.
+func (rawSockets) Message(c *websocket.EventConn, kind websocket.MessageType, data []byte) {
+	s := c.Value().(*rawSocket)
 	if s.refused {
 		return
 	}
-	var end closing
-	switch {
-	case s.ops == nil:
-		end = s.publish(kind, data)
-	case kind == websocket.Text:
-		s.ops.take(data)
-	default:
-		end.code = websocket.CloseUnsupportedData
-	}
-	if end.code != 0 {
-		s.refused = true
-		s.close(end)
+	if end := s.publish(kind, data); end.code != 0 {
+		s.refuse(end)
 	}
 }
 
+// Message carries out what the client says, until there is a reason to close.
+func (multiSockets) Message(c *websocket.EventConn, kind websocket.MessageType, data []byte) {
+	s := c.Value().(*multiSocket)
+	switch {
+	case s.refused:
+	case kind == websocket.Text:
+		s.ops.take(data)
+	default:
+		s.refuse(closing{code: websocket.CloseUnsupportedData})
+	}
+}
+
+// refuse closes because of what the client has said.
+func (s *webSocket) refuse(end closing) {
+	s.refused = true
+	s.close(end)
+}
+
 // Drained lets the hub go on.
-func (webSockets) Drained(c *websocket.EventConn) { c.Value().(*webSocket).sub.Writable() }
+func (webSockets) Drained(c *websocket.EventConn) { c.Value().(anySocket).base().sub.Writable() }
 
 // Close is the end.
 func (webSockets) Close(c *websocket.EventConn, _ error) {
-	s := c.Value().(*webSocket)
+	s := c.Value().(anySocket).base()
 	s.sub.Close()
 	s.over(s)
 }
 
-func (s *webSocket) place() *place { return &s.at }
+func (s *webSocket) base() *webSocket { return s }
 
 // cut ends the connection at once.
 func (s *webSocket) cut() { s.conn.CloseNow() }
@@ -194,7 +223,7 @@ func (s *webSocket) say(message []byte) {
 
 // publish publishes a message to the URL's topic (PROTOCOL.md §8.2). A pattern
 // is refused like any name that cannot be published to.
-func (s *webSocket) publish(kind websocket.MessageType, data []byte) closing {
+func (s *rawSocket) publish(kind websocket.MessageType, data []byte) closing {
 	draft := topic.Draft{Media: "text/plain", Data: slices.Clone(data), Kind: topic.Text}
 	if kind == websocket.Binary {
 		draft.Media, draft.Kind = "application/octet-stream", topic.Binary

@@ -71,7 +71,6 @@ type webTransport struct {
 	ops    ops
 	lossy  lossy
 	heard  chan struct{} // closed when the stream is not read any more
-	at     place
 
 	mu      sync.Mutex
 	chunks  [][]byte // to be written; guarded by mu
@@ -268,8 +267,6 @@ func (s *webTransport) Send(b topic.Batch) bool {
 
 // Cut is the hub's.
 func (s *webTransport) Cut(end error) { s.close(s.closingFor(end)) }
-
-func (s *webTransport) place() *place { return &s.at }
 
 // cut ends the session at once.
 func (s *webTransport) cut() { s.close(s.closingFor(topic.ErrClosed)) }

@@ -17,7 +17,7 @@ type EventConn struct {
 	server  *Server
 	polled  *poller.Conn // or, where it cannot be polled,
 	stream  *eventStream
-	agreed  *agreed  // nil if nothing was, as with most connections
+	agreed  *agreed  // nil if nothing was
 	reading *reading // of what has begun to arrive; owned by who reads
 
 	mu      sync.Mutex // guards what follows
@@ -35,10 +35,19 @@ type EventConn struct {
 	over    bool // the loop has let go of it
 }
 
-// agreed is what the handshake has agreed on.
+// agreed is what the handshake has agreed on. Connections that agree on the same share it, unless
+// one of them reserves memory for its own.
 type agreed struct {
-	subprotocol string   // or ""
-	deflate     *deflate // nil if messages are not compressed
+	subprotocol string      // or ""
+	deflate     *deflate    // nil if messages are not compressed
+	machine     wire.Config // of a connection with compression
+}
+
+// agreement is what connections have to agree on to share an agreed.
+type agreement struct {
+	subprotocol string
+	compressed  bool
+	params      wire.Deflate
 }
 
 // An eventState is how far a connection has come to its end.

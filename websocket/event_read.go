@@ -11,8 +11,8 @@ import (
 // events is an EventConn as its loop sees it.
 type events EventConn
 
-// reading is what a connection holds of a frame or message that is not complete, or as long as it
-// lives if messages may be compressed.
+// reading is what a connection holds of a frame or message that is not complete, or of messages that
+// later ones may refer to.
 type reading struct {
 	machine wire.Machine
 	message gathered
@@ -23,9 +23,6 @@ var readings = sync.Pool{New: func() any { return new(reading) }}
 
 // start lets a polled connection begin.
 func (c *EventConn) start() {
-	if d := c.deflate(); d != nil {
-		c.reading = &reading{machine: wire.NewMachine(c.server.config(d))}
-	}
 	c.mu.Lock()
 	if k := c.server.options.Keepalive; k.Interval > 0 {
 		c.needDuties().pinged = time.Now()
@@ -99,6 +96,10 @@ func (c *EventConn) receive(p []byte) (rest []byte) {
 	fresh := c.server.fresh
 	machine := &fresh
 	r := c.reading
+	if r == nil && c.deflate() != nil {
+		r = c.borrowReading()
+		r.machine.Reset(c.agreed.machine)
+	}
 	if r != nil {
 		machine = &r.machine
 	}
@@ -125,7 +126,8 @@ func (c *EventConn) receive(p []byte) (rest []byte) {
 				c.server.message(c, event.Opcode, event.Payload)
 			default:
 				if r == nil {
-					r = c.borrowReading(machine)
+					r = c.borrowReading()
+					r.machine = *machine
 					machine = &r.machine
 				}
 				r.message.add(event.Payload, machine.Left())
@@ -155,24 +157,23 @@ func (c *EventConn) receive(p []byte) (rest []byte) {
 	}
 }
 
-func (c *EventConn) borrowReading(machine *wire.Machine) *reading {
-	r := readings.Get().(*reading)
-	r.machine = *machine
-	c.reading = r
-	return r
+func (c *EventConn) borrowReading() *reading {
+	c.reading = readings.Get().(*reading)
+	return c.reading
 }
 
 // keep holds on to what the next bytes depend on, and to nothing else.
 func (c *EventConn) keep(machine *wire.Machine, r *reading) {
 	if machine.Fresh() {
-		if r != nil && c.deflate() == nil {
+		if r != nil {
 			c.reading = nil
 			readings.Put(r)
 		}
 		return
 	}
 	if r == nil {
-		r = c.borrowReading(machine)
+		r = c.borrowReading()
+		r.machine = *machine
 	}
 	if timeout := c.server.options.MessageTimeout; timeout > 0 && machine.InMessage() && r.began.IsZero() {
 		r.began = time.Now()

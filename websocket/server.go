@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/duplexhq/duplex/internal/poller"
@@ -83,6 +84,9 @@ type Server struct {
 	options ServerOptions
 	limits  poller.Limits
 	fresh   wire.Machine // of a connection without compression
+
+	mu     sync.Mutex
+	agreed map[agreement]*agreed // there are few; guarded by mu
 }
 
 // NewServer returns a server of connections that h handles. Nothing has to be closed; see
@@ -152,6 +156,32 @@ const (
 	defaultStallTimeout = 30 * time.Second
 )
 
+// agree gives what a connection has agreed on; nil if that is nothing.
+func (s *Server) agree(o *opened) *agreed {
+	d := o.deflate
+	if d == nil && o.subprotocol == "" {
+		return nil
+	}
+	if d != nil && d.reserved > 0 {
+		return &agreed{o.subprotocol, d, s.config(d)}
+	}
+	key := agreement{subprotocol: o.subprotocol, compressed: d != nil}
+	if d != nil {
+		key.params = d.params
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.agreed[key]
+	if a == nil {
+		if s.agreed == nil {
+			s.agreed = make(map[agreement]*agreed)
+		}
+		a = &agreed{o.subprotocol, d, s.config(d)}
+		s.agreed[key] = a
+	}
+	return a
+}
+
 func (s *Server) config(d *deflate) wire.Config {
 	return wire.Config{Role: wire.Server, MaxMessageBytes: s.options.ReadLimit, Inflation: d.inflation(wire.Server)}
 }
@@ -165,9 +195,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// Busy until Open has returned.
 	c := &EventConn{server: s, busy: true}
-	if o.subprotocol != "" || o.deflate != nil {
-		c.agreed = &agreed{o.subprotocol, o.deflate}
-	}
+	c.agreed = s.agree(&o)
 	c.polled, err = poller.Adopt(o.conn, (*events)(c), &s.limits, o.early)
 	if errors.Is(err, errors.ErrUnsupported) {
 		c.stream = newEventStream(o.run(s.options.Options), s.options.MaxPending, func() { s.drained(c) })

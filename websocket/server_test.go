@@ -179,6 +179,44 @@ func TestIdleConnectionsCostLittle(t *testing.T) {
 	}
 }
 
+// A connection that may compress, but remembers nothing, costs no more: what was agreed on is
+// shared.
+func TestIdleConnectionsWithCompressionCostLittle(t *testing.T) {
+	k := &Compression{}
+	for _, w := range polledWays(t) {
+		if w.tls {
+			continue // Dial would need its certificate
+		}
+		conns := make(chan *EventConn, 2)
+		s := newSite(t, w, ServerOptions{AcceptOptions: AcceptOptions{Options: Options{Compression: k}}}, func(h *hooks) {
+			h.open = func(c talker) { conns <- c.(*EventConn) }
+		})
+		var both [2]*EventConn
+		for i := range both {
+			c := dial(t, s.server.URL, &DialOptions{Options: Options{Compression: k}})
+			both[i] = <-conns
+			if err := c.Write(t.Context(), Text, jsonMessage()); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := c.Read(t.Context()); err != nil || !bytes.Equal(got, jsonMessage()) {
+				t.Fatalf("%d bytes, %v", len(got), err)
+			}
+			eventually(t, "nothing is held", func() bool {
+				held := make(chan bool)
+				both[i].polled.Do(func() {
+					both[i].mu.Lock()
+					defer both[i].mu.Unlock()
+					held <- both[i].busy || both[i].reading != nil
+				})
+				return !<-held
+			})
+		}
+		if both[0].deflate() == nil || both[0].agreed != both[1].agreed {
+			t.Errorf("agreed on %+v and %+v", both[0].agreed, both[1].agreed)
+		}
+	}
+}
+
 func TestNothingLeaks(t *testing.T) {
 	for _, w := range polledWays(t) {
 		first := newSite(t, w, ServerOptions{}, nil).dial()

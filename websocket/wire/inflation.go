@@ -50,6 +50,9 @@ func (z *inflation) settle() {
 	z.inflater = nil
 }
 
+// fresh reports whether nothing is borrowed, nor to be referred to. z may be nil.
+func (z *inflation) fresh() bool { return z == nil || z.inflater == nil && len(z.history) == 0 }
+
 // pending reports whether there may be more of the message without more input.
 func (z *inflation) pending() bool { return z.inflater.full() }
 

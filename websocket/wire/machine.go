@@ -100,13 +100,24 @@ type Machine struct {
 
 // NewMachine returns a machine at the beginning of a connection's frames.
 func NewMachine(config Config) Machine {
-	m := Machine{role: config.Role, rsv: config.RSV}
+	var m Machine
+	m.Reset(config)
+	return m
+}
+
+// Reset makes m what NewMachine returns, with memory that it has.
+func (m *Machine) Reset(config Config) {
+	z := m.inflation
+	*m = Machine{role: config.Role, rsv: config.RSV}
 	if config.Inflation != nil {
+		if z == nil {
+			z = new(inflation)
+		}
+		*z = inflation{Inflation: *config.Inflation}
 		m.rsv |= RSV1
-		m.inflation = &inflation{Inflation: *config.Inflation}
+		m.inflation = z
 	}
 	m.SetLimit(config.MaxMessageBytes)
-	return m
 }
 
 // SetLimit changes MaxMessageBytes, from the next frame on.
@@ -125,10 +136,10 @@ func (m *Machine) Header() Header { return m.frame }
 // InMessage reports whether a message has begun and not ended.
 func (m *Machine) InMessage() bool { return m.message != Continuation }
 
-// Fresh reports whether nothing of earlier input matters any more: a machine without Inflation may
-// be exchanged for a new one then.
+// Fresh reports whether nothing of earlier input matters any more: a machine may be exchanged for a
+// new one then.
 func (m *Machine) Fresh() bool {
-	return !m.inFrame && !m.ended && m.partialLen == 0 && m.message == Continuation
+	return !m.inFrame && !m.ended && m.partialLen == 0 && m.message == Continuation && m.inflation.fresh()
 }
 
 // Left gives how much payload of the current data frame is still to come: as much input will be
