@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"ts":                {},
 	"topic/memlog":      {"topic", "topic/internal/keep"},
 	"topic/presence":    {"topic"},
-	"topic/jetlog":      {"topic", "topic/internal/keep", "topic/jetlog/internal/message"},
+	"topic/jetlog":      {"topic", "topic/internal/keep", "topic/jetlog/internal/index", "topic/jetlog/internal/message"},
 	"topic/logtest":     {"topic"},
 	"topic":             {"internal/jsonscan"},
 	"websocket":         {"websocket/wire", "internal/poller"},
@@ -41,6 +41,7 @@ var arrows = map[string][]string{
 	"e2e":               {},
 
 	"topic/internal/keep":                 {"topic"},
+	"topic/jetlog/internal/index":         {"topic", "topic/internal/keep", "topic/jetlog/internal/message"},
 	"topic/jetlog/internal/message":       {"topic"},
 	"cmd/duplex/internal/wstalk":          {"websocket", "websocket/wire", "cmd/duplex/internal/stdio"},
 	"cmd/duplex/internal/stdio":           {},
@@ -59,6 +60,7 @@ var alone = map[string][]string{
 	"topic/memlog":                  {},
 	"topic/presence":                {},
 	"topic/internal/keep":           {},
+	"topic/jetlog/internal/index":   {},
 	"topic/jetlog/internal/message": {},
 	"websocket":                     {"golang.org/x/sys", "github.com/klauspost/compress"},
 	"websocket/wire":                {},
@@ -88,6 +90,7 @@ var pure = map[string][]string{
 	"topic":             {"net", "net/http", "os"},
 
 	"topic/internal/keep":           {"net", "net/http", "os", "sync", "context"},
+	"topic/jetlog/internal/index":   {"net", "net/http", "os", "sync", "context"},
 	"topic/jetlog/internal/message": {"net", "net/http", "os", "sync", "context"},
 }
 

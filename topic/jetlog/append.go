@@ -55,9 +55,9 @@ func (l *Log) lead(p *pending) {
 func (l *Log) appendGroup(group []*pending) {
 	now := time.Now()
 	l.mu.Lock()
-	l.index.expire(now.UnixNano())
+	l.index.Expire(now.UnixNano())
 	admitted := l.admit(group, now.UnixNano())
-	first, err := l.index.end+1, l.failed
+	first, err := l.index.End+1, l.failed
 	l.mu.Unlock()
 	if admitted > 0 && err == nil {
 		err = l.appendAdmitted(group, first, now)
@@ -79,7 +79,7 @@ func (l *Log) appendGroup(group []*pending) {
 // nothing else is appended, so this holds until it is stored.
 func (l *Log) admit(group []*pending, now int64) (admitted int) {
 	x := l.index
-	topics, keys := len(x.topics), x.keys.Len()
+	topics, keys := x.Known(), x.Keys.Len()
 	var ending map[string]bool // topics that the group makes, and whether it ends them
 	var using map[keep.Key]*pending
 	for _, p := range group {
@@ -88,9 +88,9 @@ func (l *Log) admit(group []*pending, now int64) (admitted int) {
 			admitted++
 			continue
 		}
-		keyed, used := p.key.Value != "" && x.window > 0, keep.Key{Topic: p.topic, Value: p.key.Value}
+		keyed, used := p.key.Value != "" && x.Window > 0, keep.Key{Topic: p.topic, Value: p.key.Value}
 		if keyed {
-			if r := x.keys.Find(used, now); r != nil {
+			if r := x.Keys.Find(used, now); r != nil {
 				if p.id = l.id(r.First); r.Digest != p.key.Digest {
 					p.id, p.err = topic.ID{}, topic.ErrKeyReused
 				}
@@ -103,15 +103,15 @@ func (l *Log) admit(group []*pending, now int64) (admitted int) {
 				continue
 			}
 		}
-		t, ephemeral := x.topics[p.topic], x.policyOf(p.topic).Rule.Ephemeral()
+		t, ephemeral := x.Topic(p.topic), x.PolicyOf(p.topic).Rule.Ephemeral()
 		ended, made := ending[p.topic]
 		ends := p.ends()
 		keeps := ends == endsLast || !ephemeral
 		switch {
-		case t != nil && t.ended, ended, ends == endsBefore:
+		case t != nil && t.Ended, ended, ends == endsBefore:
 			p.err = topic.ErrEnded
 			continue
-		case t != nil && p.key.Overtaken(t.newest()), p.key.Seen.Epoch != 0 && overtaken(group, p):
+		case t != nil && p.key.Overtaken(t.Newest()), p.key.Seen.Epoch != 0 && overtaken(group, p):
 			p.err = topic.ErrUnseen
 			continue
 		case t == nil && !made && keeps && topics >= l.opts.MaxTopics:
@@ -221,7 +221,7 @@ func (l *Log) appendAdmitted(group []*pending, first uint64, now time.Time) erro
 			l.apply(p, number, nanos)
 		}
 	}
-	l.index.bound()
+	l.index.Bound()
 	l.mu.Unlock()
 	if l.watcher != nil {
 		l.watcher(entries)
@@ -261,12 +261,12 @@ func (l *Log) encode(body []byte, p *pending) []byte {
 
 // apply makes an append of a stored message part of the index.
 func (l *Log) apply(p *pending, number uint64, nanos int64) {
-	t, earlier := l.index.topics[p.topic], uint64(0)
+	t, earlier := l.index.Topic(p.topic), uint64(0)
 	for i := range p.drafts {
-		t, earlier = l.index.append(t, p.topic, &p.drafts[i], p.first+uint64(i), number, nanos)
+		t, earlier = l.index.Append(t, p.topic, &p.drafts[i], p.first+uint64(i), number, nanos)
 		if e := l.tail.entry(earlier); e != nil {
 			e.Supersede()
 		}
 	}
-	l.index.remember(p.topic, p.key, p.first, number, nanos)
+	l.index.Remember(p.topic, p.key, p.first, number, nanos)
 }

@@ -101,7 +101,7 @@ func TestGroup(t *testing.T) {
 		if got := fmt.Sprint(g.store.subjects); got != "[duplex.topic.a duplex.group]" {
 			t.Errorf("messages: %v", got)
 		}
-		start := topic.Cursor{ID: topic.ID{Epoch: g.l.epochs[0].number}}
+		start := topic.Cursor{ID: topic.ID{Epoch: g.l.epochs[0].Number}}
 		if data, _ := readAll(t, g.l, start, "**"); fmt.Sprint(data) != "[0 1 2 3 4 $end $end 5]" {
 			t.Errorf("in the log: %v", data)
 		}
@@ -205,7 +205,7 @@ func TestFailed(t *testing.T) {
 				t.Errorf("error %v", p.err)
 			}
 		}
-		start := topic.Cursor{ID: topic.ID{Epoch: g.l.epochs[0].number}}
+		start := topic.Cursor{ID: topic.ID{Epoch: g.l.epochs[0].Number}}
 		if data, _ := readAll(t, g.l, start, "a"); fmt.Sprint(data) != "[1]" {
 			t.Errorf("in the log: %v", data)
 		}

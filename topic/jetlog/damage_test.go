@@ -91,7 +91,7 @@ func TestMissingMessage(t *testing.T) {
 	s := newFakeStore()
 	l := openFake(&o, s)
 	defer l.Close()
-	start := topic.Cursor{ID: topic.ID{Epoch: l.epochs[0].number}}
+	start := topic.Cursor{ID: topic.ID{Epoch: l.epochs[0].Number}}
 	for i := range 5 {
 		appendText1(t, l, "a", strconv.Itoa(i))
 		appendText1(t, l, "b", strconv.Itoa(i))

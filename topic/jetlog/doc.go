@@ -13,7 +13,7 @@
 // message says which sequence number its first entry has. The numbers of the
 // log are not those of the stream.
 //
-// The index (index.go) is in memory: for each topic its entries' numbers, and
+// The index (internal/index) is in memory: for each topic its entries' numbers, and
 // for the log its order, with the message that each entry is in. It decides
 // what retention removes, and remembers what was lost. Open makes it from the
 // snapshot that Close has left, and from the messages that came after it; if

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 	"github.com/duplexhq/duplex/topic/logtest"
 )
 
@@ -44,8 +44,8 @@ func openAt(tb testing.TB, opts *Options) *Log {
 }
 
 // newLog makes a log of an index that is up to date with the store.
-func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
-	l := idleLog(opts, s, old, x, epochs)
+func newLog(opts Options, s, old store, x *index.Index, e index.Epochs) *Log {
+	l := idleLog(opts, s, old, x, e)
 	l.wg.Go(l.sweep)
 	return l
 }
@@ -53,5 +53,5 @@ func newLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
 // openFake opens a log on an empty fake store.
 func openFake(opts *Options, s *fakeStore) *Log {
 	o := opts.withDefaults()
-	return newLog(o, s, newFakeStore(), newIndex(&o), []epoch{{keep.NewEpoch(), 1}})
+	return newLog(o, s, newFakeStore(), index.New(&o.Bounds), index.FirstEpoch())
 }

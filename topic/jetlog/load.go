@@ -9,41 +9,54 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
 // ref is an entry that a page will hold.
 type ref struct {
-	stored
-	seq        uint64
+	seq   uint64
+	entry *topic.Entry // nil if it is not in memory: then the rest says what and where it is
+
+	stored     index.Stored
 	name       string
-	entry      *topic.Entry // nil if it is not in memory
 	superseded bool
 }
 
-// ref makes the ref of an entry of a topic.
-func (l *Log) ref(seq uint64, t *topicLog) ref {
-	if e := l.tail.entry(seq); e != nil {
-		r := ref{seq: seq, entry: e, stored: stored{size: uint32(len(e.Data))}}
-		if e.IsEnd() {
-			r.size = endSize
-		}
-		return r
+func (r *ref) isEnd() bool {
+	if r.entry != nil {
+		return r.entry.IsEnd()
 	}
-	return l.coldRef(l.index.order.Find(seq), t)
+	return r.stored.IsEnd()
+}
+
+// bytes is the size of the data.
+func (r *ref) bytes() int {
+	if r.entry != nil {
+		return len(r.entry.Data)
+	}
+	return r.stored.Bytes()
+}
+
+// ref makes the ref of an entry of a topic.
+func (l *Log) ref(seq uint64, t *index.Topic) ref {
+	if e := l.tail.entry(seq); e != nil {
+		return ref{seq: seq, entry: e}
+	}
+	return l.coldRef(l.index.Order.Find(seq), t)
 }
 
 // refOf makes the ref of an item.
-func (l *Log) refOf(it *item) ref {
+func (l *Log) refOf(it *index.Item) ref {
 	if e := l.tail.entry(it.Seq); e != nil {
-		return ref{seq: it.Seq, entry: e, stored: it.Value}
+		return ref{seq: it.Seq, entry: e}
 	}
-	return l.coldRef(it, l.index.numbered[it.Value.topic-1])
+	return l.coldRef(it, l.index.TopicOf(it))
 }
 
-func (l *Log) coldRef(it *item, t *topicLog) ref {
-	r := ref{seq: it.Seq, stored: it.Value, name: t.name}
-	r.superseded = !r.isEnd() && l.index.superseded(t, it.Seq)
+func (l *Log) coldRef(it *index.Item, t *index.Topic) ref {
+	r := ref{seq: it.Seq, stored: it.Value, name: t.Name()}
+	r.superseded = !r.isEnd() && l.index.Superseded(t, it.Seq)
 	return r
 }
 
@@ -60,10 +73,10 @@ func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
 		case r.entry != nil:
 			entries[i] = r.entry
 		case r.isEnd():
-			event := topic.NewEvent(l.id(r.seq), r.name, topic.EndDraft(), time.Unix(0, r.nanos))
+			event := topic.NewEvent(l.id(r.seq), r.name, topic.EndDraft(), time.Unix(0, r.stored.Nanos))
 			entries[i] = &topic.Entry{Event: event}
-		case len(numbers) == 0 || numbers[len(numbers)-1] != r.message:
-			numbers = append(numbers, r.message)
+		case len(numbers) == 0 || numbers[len(numbers)-1] != r.stored.Message:
+			numbers = append(numbers, r.stored.Message)
 			firsts = append(firsts, i)
 		}
 	}
@@ -95,7 +108,7 @@ func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
 		}
 	}
 	err := l.loadMessages(ctx, numbers, func(number uint64, b []byte) error {
-		if number&carriedBit == 0 {
+		if number&index.CarriedBit == 0 {
 			m := message.Read(b)
 			take(&m, at[number])
 			return m.Err
@@ -110,7 +123,7 @@ func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
 	}
 	for i, e := range entries {
 		if e == nil {
-			return nil, fmt.Errorf("jetlog: entry %d is not in message %d", refs[i].seq, refs[i].message)
+			return nil, fmt.Errorf("jetlog: entry %d is not in message %d", refs[i].seq, refs[i].stored.Message)
 		}
 	}
 	return entries, nil
@@ -118,15 +131,15 @@ func (l *Log) load(ctx context.Context, refs []ref) ([]*topic.Entry, error) {
 
 // loadMessages loads messages of both stores, whose numbers ascend.
 func (l *Log) loadMessages(ctx context.Context, numbers []uint64, f func(uint64, []byte) error) error {
-	old := sort.Search(len(numbers), func(i int) bool { return numbers[i]&carriedBit != 0 })
+	old := sort.Search(len(numbers), func(i int) bool { return numbers[i]&index.CarriedBit != 0 })
 	if old < len(numbers) {
 		carried := make([]uint64, len(numbers)-old)
 		for i, number := range numbers[old:] {
-			carried[i] = number &^ carriedBit
+			carried[i] = number &^ index.CarriedBit
 		}
-		err := l.old.load(ctx, carried, func(number uint64, b []byte) error { return f(number|carriedBit, b) })
+		err := l.old.load(ctx, carried, func(number uint64, b []byte) error { return f(number|index.CarriedBit, b) })
 		if missing, ok := errors.AsType[*missingError](err); ok {
-			missing.number |= carriedBit
+			missing.number |= index.CarriedBit
 		}
 		if err != nil || old == 0 {
 			return err
@@ -153,19 +166,19 @@ func (l *Log) unreadable(ctx context.Context, err error) error {
 		}
 	}
 	s := l.store
-	if missing.number&carriedBit != 0 {
+	if missing.number&index.CarriedBit != 0 {
 		s = l.old
 	}
 	state, err := s.state(ctx)
 	if err != nil {
 		return err
 	}
-	if missing.number&^carriedBit < state.first && l.remote == nil {
+	if missing.number&^index.CarriedBit < state.first && l.remote == nil {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if lost := l.index.loseMessage(missing.number); lost > 0 {
+	if lost := l.index.LoseMessage(missing.number); lost > 0 {
 		l.opts.Logger.Error("log has lost a message on the disk", "message", missing.number, "entries", lost)
 	}
 	return nil

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // A Log is a [topic.Log] on a stream of JetStream.
 type Log struct {
 	opts   Options
-	epochs []epoch // the newest is the last
+	epochs index.Epochs
 	store  store
 	remote *remote            // the way to a stream that other nodes use, too; nil for an embedded one
 	mark   *mark              // of what is acknowledged; nil without a data directory
@@ -33,7 +34,7 @@ type Log struct {
 	watcher  func([]*topic.Entry) // guarded by applying
 
 	mu     sync.RWMutex // guards what follows
-	index  *index
+	index  *index.Index
 	tail   tail
 	closed bool
 	// failed is why nothing can be appended any more: the store has said
@@ -53,24 +54,16 @@ type Log struct {
 
 var _ topic.Log = (*Log)(nil)
 
-// An epoch is a part of the sequence. A new one begins when the log may have
-// lost its newest entries: an id that was given to one of them is then of no
-// epoch that the log knows.
-type epoch struct {
-	number uint64
-	first  uint64 // sequence number of its first entry
-}
-
 // idleLog makes a log of an index that is up to date with the store, without
 // its goroutines.
-func idleLog(opts Options, s, old store, x *index, epochs []epoch) *Log {
+func idleLog(opts Options, s, old store, x *index.Index, e index.Epochs) *Log {
 	l := &Log{
 		opts:     opts,
 		store:    s,
 		old:      old,
 		slack:    diskSlack,
 		closer:   func(*Log) error { return nil },
-		epochs:   epochs,
+		epochs:   e,
 		index:    x,
 		tail:     tail{most: opts.TailBytes},
 		sweeping: make(chan struct{}, 1),
@@ -95,9 +88,9 @@ func (l *Log) Close() error {
 		l.closeErr = l.closer(l)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		end, clock := l.index.end, l.index.clock
-		l.index, l.tail = newIndex(&l.opts), tail{}
-		l.index.end, l.index.clock = end, clock
+		end, clock := l.index.End, l.index.Clock
+		l.index, l.tail = index.New(&l.opts.Bounds), tail{}
+		l.index.End, l.index.Clock = end, clock
 	})
 	return l.closeErr
 }
@@ -106,7 +99,7 @@ func (l *Log) Close() error {
 func (l *Log) End() topic.ID {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.id(l.index.end)
+	return l.id(l.index.End)
 }
 
 // Knows reports whether the cursor is of this log, and neither it nor what it
@@ -117,7 +110,7 @@ func (l *Log) Knows(ctx context.Context, c topic.Cursor) (bool, error) {
 	if l.knows(c) {
 		return true, nil
 	}
-	if l.remote == nil || c.Epoch != l.epochs[len(l.epochs)-1].number {
+	if l.remote == nil || c.Epoch != l.epochs.Newest() {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, catchUpPatience, errCatchUp)
@@ -134,25 +127,12 @@ func (l *Log) Knows(ctx context.Context, c topic.Cursor) (bool, error) {
 func (l *Log) knows(c topic.Cursor) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	end := l.index.end
-	for i := len(l.epochs) - 1; i >= 0; i-- {
-		if l.epochs[i].number == c.Epoch {
-			return c.Seq <= end && c.Told <= l.index.clock
-		}
-		end = l.epochs[i].first - 1
-	}
-	return false
+	end, known := l.epochs.End(c.Epoch, l.index.End)
+	return known && c.Seq <= end && c.Told <= l.index.Clock
 }
 
 // id returns the id of a sequence number.
-func (l *Log) id(seq uint64) topic.ID {
-	for i := len(l.epochs) - 1; i > 0; i-- {
-		if l.epochs[i].first <= seq {
-			return topic.ID{Epoch: l.epochs[i].number, Seq: seq}
-		}
-	}
-	return topic.ID{Epoch: l.epochs[0].number, Seq: seq}
-}
+func (l *Log) id(seq uint64) topic.ID { return l.epochs.ID(seq) }
 
 // Rules are those of the options.
 func (l *Log) Rules() *topic.Rules { return l.opts.Rules }
@@ -174,7 +154,7 @@ func (l *Log) rlock() error {
 			l.mu.RUnlock()
 			return topic.ErrClosed
 		}
-		if l.remote != nil || time.Now().UnixNano() < l.index.expires() {
+		if l.remote != nil || time.Now().UnixNano() < l.index.Expires() {
 			return nil
 		}
 		l.mu.RUnlock()
@@ -186,7 +166,7 @@ func (l *Log) rlock() error {
 func (l *Log) expireSome() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.closed && l.index.expire(time.Now().UnixNano())
+	return !l.closed && l.index.Expire(time.Now().UnixNano())
 }
 
 // Ready returns why nothing can be appended now, or nil: ErrUnavailable, which
@@ -210,7 +190,7 @@ func (l *Log) Ready() error {
 func (l *Log) messages() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.index.message
+	return l.index.Message
 }
 
 func (l *Log) isFailed() error {

@@ -19,6 +19,8 @@ type mark struct {
 	text [markBytes]byte
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 const (
 	markFile  = "end"
 	markBytes = 12

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 const (
@@ -133,7 +132,7 @@ func (d *directory) openStream(ctx context.Context, e *embedded, o *Options, con
 }
 
 // load makes the index, and finds out whether a new epoch begins.
-func (d *directory) load(ctx context.Context, s, old *stream, o *Options) (*index, []epoch, error) {
+func (d *directory) load(ctx context.Context, s, old *stream, o *Options) (*index.Index, index.Epochs, error) {
 	if v := s.config().Metadata[metaVersion]; v != strconv.Itoa(storeVersion) {
 		return nil, nil, fmt.Errorf("%w: the stream is of version %q, this program knows %d", ErrVersion, v, storeVersion)
 	}
@@ -151,44 +150,44 @@ func (d *directory) load(ctx context.Context, s, old *stream, o *Options) (*inde
 	}
 	x, seen := d.readSnapshot(o, state, oldState)
 	seen = max(seen, marked)
-	x.clock = max(x.clock, d.state.Clock)
+	x.Clock = max(x.Clock, d.state.Clock)
 	boot := bootID()
 	if !d.state.Clean {
-		x.clock += clockStride
+		x.Clock += clockStride
 	}
-	if err := x.rebuild(ctx, s, old, time.Now(), o.Progress); err != nil {
+	if err := rebuild(ctx, x, s, old, o.Progress); err != nil {
 		return nil, nil, fmt.Errorf("jetlog: %w", err)
 	}
-	if x.holes > 0 {
-		o.Logger.Error("the log has lost events on the disk: readers that are before them are told of a gap", "entries", x.holes)
+	if x.Holes > 0 {
+		o.Logger.Error("the log has lost events on the disk: readers that are before them are told of a gap", "entries", x.Holes)
 	}
 	// What was not synced may be lost if the system has gone down with it.
 	torn := !d.state.Clean && (boot == "" || boot != d.state.Boot)
-	epochs, err := parseEpochs(s.config().Metadata[metaEpochs])
+	epochs, err := index.ParseEpochs(s.config().Metadata[metaEpochs])
 	if err != nil {
 		return nil, nil, err
 	}
-	lost := x.end < seen
+	lost := x.End < seen
 	if lost {
-		o.Logger.Error("the log has lost its newest events on the disk: all readers are told of a gap", "first", x.end+1, "last", seen)
-		x.missing(seen)
-		x.end = seen
+		o.Logger.Error("the log has lost its newest events on the disk: all readers are told of a gap", "first", x.End+1, "last", seen)
+		x.Missing(seen)
+		x.End = seen
 	}
 	if torn || len(epochs) == 0 || lost {
-		epochs = append(epochs, epoch{number: keep.NewEpoch(), first: x.end + 1})
-		if err := s.setMetadata(ctx, metaEpochs, formatEpochs(epochs)); err != nil {
+		epochs = append(epochs, index.Epoch{Number: keep.NewEpoch(), First: x.End + 1})
+		if err := s.setMetadata(ctx, metaEpochs, epochs.String()); err != nil {
 			return nil, nil, err
 		}
 	}
-	d.state = directoryState{Version: storeVersion, Boot: boot, Clock: x.clock}
-	return x, epochs, errors.Join(d.mark.set(x.end), d.save())
+	d.state = directoryState{Version: storeVersion, Boot: boot, Clock: x.Clock}
+	return x, epochs, errors.Join(d.mark.set(x.End), d.save())
 }
 
 // leave closes the server and then the directory.
 func (d *directory) leave(l *Log, e *embedded) error {
 	err := d.writeSnapshot(l)
 	e.close()
-	d.state.Clean, d.state.Clock = err == nil, l.index.clock
+	d.state.Clean, d.state.Clock = err == nil, l.index.Clock
 	if saved := d.save(); err == nil {
 		err = saved
 	}
@@ -196,38 +195,6 @@ func (d *directory) leave(l *Log, e *embedded) error {
 		err = closed
 	}
 	return err
-}
-
-// formatEpochs writes epochs as "NUMBER@FIRST,...", numbers as in ids.
-func formatEpochs(epochs []epoch) string {
-	var s strings.Builder
-	for i, e := range epochs {
-		if i > 0 {
-			s.WriteByte(',')
-		}
-		s.WriteString(strconv.FormatUint(e.number, 36) + "@" + strconv.FormatUint(e.first, 10))
-	}
-	return s.String()
-}
-
-func parseEpochs(s string) ([]epoch, error) {
-	var epochs []epoch
-	if s == "" {
-		return nil, nil
-	}
-	for text := range strings.SplitSeq(s, ",") {
-		number, first, _ := strings.Cut(text, "@")
-		var e epoch
-		var err error
-		if e.number, err = strconv.ParseUint(number, 36, 64); err == nil {
-			e.first, err = strconv.ParseUint(first, 10, 64)
-		}
-		if n := len(epochs); err != nil || e.number == 0 || e.first == 0 || n > 0 && e.first < epochs[n-1].first {
-			return nil, fmt.Errorf("jetlog: the stream's epochs are %q", s)
-		}
-		epochs = append(epochs, e)
-	}
-	return epochs, nil
 }
 
 func (s *stream) config() jetstream.StreamConfig { return s.handle.CachedInfo().Config }

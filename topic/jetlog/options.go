@@ -7,6 +7,7 @@ import (
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // Options say where a [Log] keeps its events, how safely, and how many. The
@@ -51,7 +52,7 @@ type Options struct {
 
 // EntryOverhead is what an event counts to Options.RetainBytes and TailBytes
 // beyond its data: about what keeping it takes, on the disk and in memory.
-const EntryOverhead = 128
+const EntryOverhead = index.EntryOverhead
 
 const (
 	defaultDir  = "duplex-data"

@@ -6,6 +6,7 @@ import (
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // pageBytes bounds a page, as keep.PageEntries does.
@@ -69,7 +70,7 @@ func (l *Log) page(readings []keep.Reading, limit topic.Limit) (page topic.Page,
 	for i := range readings {
 		r := &readings[i]
 		if r.Known {
-			missed, known := x.misses(&r.Losing, &most)
+			missed, known := x.Misses(&r.Losing, &most)
 			if !known {
 				return topic.Page{}, nil, false
 			}
@@ -77,11 +78,11 @@ func (l *Log) page(readings []keep.Reading, limit topic.Limit) (page topic.Page,
 				continue
 			}
 		}
-		oldest, found := x.first(r, &most)
+		oldest, found := x.First(r, &most)
 		if !found {
 			return topic.Page{}, nil, false
 		}
-		seq, told := x.before(oldest, r.Patterns)
+		seq, told := x.Before(oldest, r.Patterns)
 		gap := topic.Gap{Interest: i, Cursor: topic.Cursor{ID: l.id(seq), Told: told}}
 		if oldest != 0 {
 			gap.Oldest = l.id(oldest)
@@ -100,8 +101,8 @@ func (l *Log) page(readings []keep.Reading, limit topic.Limit) (page topic.Page,
 	page.More = s.more
 	page.Cursor.ID = l.id(s.seq)
 	if page.More { // else nothing lies after it, also no loss
-		if slices.ContainsFunc(readings, func(r keep.Reading) bool { return x.mayMiss(r.Patterns, s.seq) }) {
-			page.Cursor.Told = x.clock
+		if slices.ContainsFunc(readings, func(r keep.Reading) bool { return x.MayMiss(r.Patterns, s.seq) }) {
+			page.Cursor.Told = x.Clock
 		}
 	}
 	return page, s.refs, true
@@ -130,44 +131,45 @@ func (c *choice) add(r ref) bool {
 // merge takes the entries of readings by name from their topics.
 func (c *choice) merge(readings []keep.Reading) {
 	x := c.log.index
-	var m keep.Merge[*topicLog]
+	var m keep.Merge[*index.Topic]
 	for _, r := range readings {
 		for _, p := range r.Patterns {
-			if t := x.topics[p.String()]; t != nil {
-				m.Add(t, t.after(r.From))
+			if t := x.Topic(p.String()); t != nil {
+				m.Add(t, t.After(r.From))
 			}
 		}
 	}
 	for t, i := range m.All() {
-		if !c.add(c.log.ref(t.seqs[i], t)) {
+		if !c.add(c.log.ref(t.Seq(i), t)) {
 			return
 		}
-		c.seq = t.seqs[i]
+		c.seq = t.Seq(i)
 	}
-	c.seq = x.end
+	c.seq = x.End
 }
 
 // search takes the entries of readings from the order of the log.
 func (c *choice) search(readings []keep.Reading) {
 	x := c.log.index
-	selection, from := keep.Select(readings, x.end, func(name string) (number uint32, known bool) {
-		if t := x.topics[name]; t != nil {
-			return t.number, true
-		}
-		return 0, false
+	selection, from := keep.Select(readings, x.End, func(name string) (*index.Topic, bool) {
+		t := x.Topic(name)
+		return t, t != nil
 	})
 	c.seq = from
-	for it := range x.order.After(from) {
+	for it := range x.Order.After(from) {
 		if selection.Work >= keep.SearchItems {
 			c.more = true
 			return
 		}
-		if selection.Work++; it.Live() && selection.Has(it.Value.topic, x.numbered[it.Value.topic-1].name, it.Seq) && !c.add(c.log.refOf(it)) {
-			return
+		if selection.Work++; it.Live() {
+			t := x.TopicOf(it)
+			if selection.Has(t, t.Name(), it.Seq) && !c.add(c.log.refOf(it)) {
+				return
+			}
 		}
 		c.seq = it.Seq
 	}
-	c.seq = x.end
+	c.seq = x.End
 }
 
 // Newest returns the newest events of the patterns. Its cursor is the end of
@@ -181,7 +183,7 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 		return topic.Page{}, nil, err
 	}
 	x := l.index
-	page.Cursor.ID = l.id(x.end)
+	page.Cursor.ID = l.id(x.End)
 	limit, bytes := keep.Page(limit), 0
 	limit.Bytes = min(limit.Bytes, pageBytes)
 	// add takes an event, and reports whether there is room for more.
@@ -195,14 +197,14 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 		return bytes < limit.Bytes && len(refs) < limit.Events
 	}
 	if !keep.Wild(patterns) {
-		m := keep.Merge[*topicLog]{Back: true}
+		m := keep.Merge[*index.Topic]{Back: true}
 		for _, p := range patterns {
-			if t := x.topics[p.String()]; t != nil {
-				m.Add(t, len(t.seqs)-1)
+			if t := x.Topic(p.String()); t != nil {
+				m.Add(t, t.Len()-1)
 			}
 		}
 		for t, i := range m.All() {
-			if !add(l.ref(t.seqs[i], t)) {
+			if !add(l.ref(t.Seq(i), t)) {
 				break
 			}
 		}
@@ -210,17 +212,19 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 		slices.Reverse(refs)
 		return page, refs, nil
 	}
-	for seq := x.end + 1; ; {
-		var selection keep.Selection[uint32]
+	for seq := x.End + 1; ; {
+		var selection keep.Selection[*index.Topic]
 		selection.AddPatterns(patterns)
 		over := true
-		for it := range x.order.Before(seq) {
+		for it := range x.Order.Before(seq) {
 			if over = selection.Work < keep.SearchItems; !over {
 				break
 			}
-			number := it.Value.topic
-			if selection.Work++; it.Live() && selection.Has(number, x.numbered[number-1].name, it.Seq) && !add(l.refOf(it)) {
-				break
+			if selection.Work++; it.Live() {
+				t := x.TopicOf(it)
+				if selection.Has(t, t.Name(), it.Seq) && !add(l.refOf(it)) {
+					break
+				}
 			}
 			seq = it.Seq
 		}
@@ -234,6 +238,27 @@ func (l *Log) chooseNewest(ctx context.Context, patterns []topic.Pattern, limit 
 		}
 		if err := l.rlock(); err != nil {
 			return topic.Page{}, nil, err
+		}
+	}
+}
+
+// Earliest returns the cursor that all that is left of the patterns lies after.
+func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
+	r := keep.NewReading(topic.Interest{Patterns: patterns}, false)
+	for {
+		if err := l.rlock(); err != nil {
+			return topic.Cursor{}, err
+		}
+		most := keep.SearchItems
+		first, found := l.index.First(&r, &most)
+		seq, told := l.index.Before(first, patterns)
+		c := topic.Cursor{ID: l.id(seq), Told: told}
+		l.mu.RUnlock()
+		if found {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			return topic.Cursor{}, context.Cause(ctx)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
@@ -14,40 +15,27 @@ import (
 // entries, and there again to its end. So the disk takes at most about twice
 // what is needed, and nothing is carried often.
 const (
-	// carriedBit is set in stored.message of what is in the store of old entries.
-	carriedBit = 1 << 63
-
 	// diskSlack is what may lie on the disk beyond twice what is needed.
 	diskSlack = 256 << 20
 
 	carryItems = 512 // at a time
 )
 
-// oldestMessages returns the oldest messages of both stores that hold something
-// which is still needed; math.MaxUint64 if none does.
-func (x *index) oldestMessages() (oldest, carried uint64) {
-	oldest, carried = math.MaxUint64, math.MaxUint64
-	if k := x.keys.Oldest(); k != nil {
-		oldest = k.Message
+// window is how many bytes of the newest messages of a shared stream are needed:
+// as many as the disk may hold of a log that is alone.
+func window(retainBytes int64) int64 {
+	if retainBytes >= (math.MaxInt64-diskSlack)/2 {
+		return math.MaxInt64
 	}
-	for it := range x.order.After(0) {
-		switch {
-		case !it.Live():
-		case it.Value.message&carriedBit == 0:
-			return min(oldest, it.Value.message), carried
-		default:
-			carried = min(carried, it.Value.message&^carriedBit)
-		}
-	}
-	return oldest, carried
+	return 2*retainBytes + diskSlack
 }
 
 // reclaim removes messages of which nothing is needed any more. The newest one
 // stays: it says how far the sequence came.
 func (l *Log) reclaim(ctx context.Context) error {
 	l.mu.RLock()
-	oldest, carried := l.index.oldestMessages()
-	needed := uint64(l.index.bytes)
+	oldest, carried := l.index.OldestMessages()
+	needed := uint64(l.index.Bytes)
 	l.mu.RUnlock()
 	if time.Since(l.carriedAt) < 3*l.opts.SyncInterval && !l.opts.Fsync {
 		return nil // what was carried may not be on the disk yet
@@ -55,7 +43,7 @@ func (l *Log) reclaim(ctx context.Context) error {
 	for _, s := range []struct {
 		store
 		bit, oldest uint64
-	}{{l.store, 0, oldest}, {l.old, carriedBit, carried}} {
+	}{{l.store, 0, oldest}, {l.old, index.CarriedBit, carried}} {
 		state, err := s.state(ctx)
 		if err != nil {
 			return err
@@ -104,17 +92,17 @@ func (l *Log) refsBefore(seq, before, bit uint64) (refs []ref, next uint64) {
 	defer l.mu.RUnlock()
 	items := 0
 	next = seq
-	for it := range l.index.order.After(seq) {
+	for it := range l.index.Order.After(seq) {
 		if items++; items > keep.SearchItems || len(refs) == carryItems {
 			return refs, next
 		}
-		message := it.Value.message
-		if bit == 0 && message&carriedBit == 0 && message >= before {
+		message := it.Value.Message
+		if bit == 0 && message&index.CarriedBit == 0 && message >= before {
 			return refs, seq // so are all that follow
 		}
-		if it.Live() && message&carriedBit == bit && message&^carriedBit < before {
+		if it.Live() && message&index.CarriedBit == bit && message&^index.CarriedBit < before {
 			refs = append(refs, l.refOf(it))
-			refs[len(refs)-1].name = l.index.numbered[it.Value.topic-1].name
+			refs[len(refs)-1].name = l.index.TopicOf(it).Name()
 		}
 		next = it.Seq
 	}
@@ -137,7 +125,7 @@ func (l *Log) carryRefs(ctx context.Context, refs []ref) error {
 		if err != nil {
 			return err
 		}
-		l.moved(refs[:n], number|carriedBit)
+		l.moved(refs[:n], number|index.CarriedBit)
 		refs, entries = refs[n:], entries[n:]
 	}
 	return nil
@@ -148,8 +136,8 @@ func (l *Log) moved(refs []ref, number uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range refs {
-		if it := l.index.order.Find(r.seq); it != nil && it.Live() {
-			it.Value.message = number
+		if it := l.index.Order.Find(r.seq); it != nil && it.Live() {
+			it.Value.Message = number
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
-	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // What quiet topics have is carried out of the way of what is lost, as often as
@@ -19,10 +19,10 @@ func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := (&Options{TailBytes: -1, Bounds: topic.Bounds{RetainEvents: 10, RetainAge: -1}}).withDefaults()
 		s, old := newFakeStore(), newFakeStore()
-		epochs := []epoch{{keep.NewEpoch(), 1}}
-		l := newLog(o, s, old, newIndex(&o), epochs)
+		epochs := index.FirstEpoch()
+		l := newLog(o, s, old, index.New(&o.Bounds), epochs)
 		l.slack = 4 << 10
-		start := topic.Cursor{ID: topic.ID{Epoch: epochs[0].number}}
+		start := topic.Cursor{ID: topic.ID{Epoch: epochs[0].Number}}
 		if _, err := l.Append(t.Context(), "ended", []topic.Draft{topic.EndDraft()}, topic.Key{}); err != nil {
 			t.Fatal(err)
 		}
@@ -52,8 +52,8 @@ func TestReclaim(t *testing.T) {
 			time.Sleep(sweepEvery)
 			synctest.Wait()
 			check()
-			if state, _ := s.state(t.Context()); state.bytes > 2*uint64(l.index.bytes)+l.slack+4<<10 {
-				t.Fatalf("%d bytes for %d that are needed", state.bytes, l.index.bytes)
+			if state, _ := s.state(t.Context()); state.bytes > 2*uint64(l.index.Bytes)+l.slack+4<<10 {
+				t.Fatalf("%d bytes for %d that are needed", state.bytes, l.index.Bytes)
 			}
 		}
 		if state, _ := old.state(t.Context()); state.bytes == 0 || state.first == 1 {
@@ -65,8 +65,8 @@ func TestReclaim(t *testing.T) {
 		end := l.End()
 		l.Close()
 
-		x := newIndex(&o)
-		if err := x.rebuild(t.Context(), s, old, time.Now(), o.Progress); err != nil {
+		x := index.New(&o.Bounds)
+		if err := rebuild(t.Context(), x, s, old, o.Progress); err != nil {
 			t.Fatal(err)
 		}
 		l = newLog(o, s, old, x, epochs)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 const (
@@ -274,7 +276,7 @@ func (r *remote) follow() {
 		case <-ctx.Done():
 		}
 		if err != nil {
-			if errors.Is(err, errDiverged) {
+			if errors.Is(err, index.ErrDiverged) {
 				err = errors.Join(err, r.beginEpoch(ctx))
 			}
 			r.log.fail(err)
@@ -344,7 +346,7 @@ func (r *remote) fetchMissing(ctx context.Context) error {
 			r.behindSince = time.Now()
 		}
 		if time.Since(r.behindSince) > r.rollback {
-			return fmt.Errorf("stream %s ends with message %d, and had %d: %w %w", r.stream.name, state.last, seen, errDiverged, errFatal)
+			return fmt.Errorf("stream %s ends with message %d, and had %d: %w %w", r.stream.name, state.last, seen, index.ErrDiverged, errFatal)
 		}
 		return fmt.Errorf("stream %s ends with message %d, and had %d", r.stream.name, state.last, seen)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // reopen closes a log and opens it again.
@@ -324,7 +325,7 @@ func TestSnapshotDamaged(t *testing.T) {
 	for i := range b {
 		damaged := slices.Clone(b)
 		damaged[i] ^= 1
-		if x, err := restore(damaged, &l.opts); x != nil || err == nil {
+		if x, err := index.Restore(damaged, &l.opts.Bounds); x != nil || err == nil {
 			t.Fatalf("byte %d: %v, %v", i, x, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
@@ -24,21 +25,20 @@ func (r *remote) beginEpoch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		epochs, err := parseEpochs(meta.Config.Metadata[metaEpochs])
+		epochs, err := index.ParseEpochs(meta.Config.Metadata[metaEpochs])
 		if err != nil {
 			return err
 		}
-		x := newIndex(&r.log.opts)
-		x.shared = newChain(epochs, r.log.opts.RetainBytes)
-		if err := x.readAll(ctx, r.stream, func(uint64, uint64) {}); err != nil {
+		x := index.NewShared(&r.log.opts.Bounds, epochs, window(r.log.opts.RetainBytes))
+		if err := readSharedOnce(ctx, x, r.stream, func(uint64, uint64) {}); err != nil {
 			return err
 		}
-		known := func(e epoch) bool { return e.number == x.shared.epochs[len(x.shared.epochs)-1].number }
+		known := func(e index.Epoch) bool { return e.Number == x.Shared.Epochs.Newest() }
 		if !slices.ContainsFunc(r.log.epochs, known) {
 			return nil // somebody else was first
 		}
-		k := message.Link{ID: rand.Uint64(), Before: x.shared.last, After: x.message, Epoch: keep.NewEpoch(), Clock: x.clock + clockStride}
-		request := r.request(k.After, message.AppendSharedHeader(nil, x.end+1, max(time.Now().UnixNano(), x.shared.nanos), k))
+		k := message.Link{ID: rand.Uint64(), Before: x.Shared.Last, After: x.Message, Epoch: keep.NewEpoch(), Clock: x.Clock + clockStride}
+		request := r.request(k.After, message.AppendSharedHeader(nil, x.End+1, max(time.Now().UnixNano(), x.Shared.Nanos), k))
 		reply, err := r.stream.writes.RequestMsgWithContext(ctx, request)
 		if err != nil {
 			return err

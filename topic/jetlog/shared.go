@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
@@ -46,12 +46,11 @@ func openShared(opening context.Context, o *Options) (l *Log, err error) {
 	if v := meta[metaVersion]; v != strconv.Itoa(sharedStoreVersion) {
 		return nil, fmt.Errorf("%w: the stream is of version %q, this program knows %d", ErrVersion, v, sharedStoreVersion)
 	}
-	epochs, err := parseEpochs(meta[metaEpochs])
+	epochs, err := index.ParseEpochs(meta[metaEpochs])
 	if err != nil || len(epochs) == 0 {
 		return nil, errors.Join(fmt.Errorf("%w: the stream has no epoch", ErrVersion), err)
 	}
-	x := newIndex(o)
-	x.shared = newChain(epochs, o.RetainBytes)
+	x := index.NewShared(&o.Bounds, epochs, window(o.RetainBytes))
 	l = idleLog(*o, s, nil, x, nil)
 	defer func() {
 		if err != nil {
@@ -67,10 +66,10 @@ func openShared(opening context.Context, o *Options) (l *Log, err error) {
 		return nil, err
 	}
 	s.patience, s.asks = answerPatience, answerAsks
-	if err = x.readShared(opening, c, s, o.Progress); err != nil {
+	if err = readShared(opening, x, c, s, o.Progress); err != nil {
 		return nil, err
 	}
-	l.epochs = x.shared.epochs
+	l.epochs = x.Shared.Epochs
 	// Not before: the index was made without its lock, which this takes.
 	if _, err := c.reads.Subscribe(subjects+turnSubject, l.remote.yield); err != nil {
 		return nil, err
@@ -111,7 +110,7 @@ func openSharedStream(ctx context.Context, c connections, n *NATS, o *Options) (
 			AllowDirect: true,
 			Metadata: map[string]string{
 				metaVersion: strconv.Itoa(sharedStoreVersion),
-				metaEpochs:  formatEpochs([]epoch{{keep.NewEpoch(), 1}}),
+				metaEpochs:  index.FirstEpoch().String(),
 				metaOptions: o.shared(),
 			},
 		})
@@ -145,18 +144,18 @@ func openSharedStream(ctx context.Context, c connections, n *NATS, o *Options) (
 
 // readShared makes the index of the messages of a shared stream, whichever of its
 // servers has them. It gives up when that brings nothing for connectPatience.
-func (x *index) readShared(ctx context.Context, c connections, s *stream, progress func(read, of uint64)) error {
-	for begun, at := time.Now(), x.message; ; {
-		err := x.readAll(ctx, s, progress)
+func readShared(ctx context.Context, x *index.Index, c connections, s *stream, progress func(read, of uint64)) error {
+	for begun, at := time.Now(), x.Message; ; {
+		err := readSharedOnce(ctx, x, s, progress)
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, errDiverged) || errors.Is(err, message.ErrFormat) {
+		if errors.Is(err, index.ErrDiverged) || errors.Is(err, message.ErrFormat) {
 			return fmt.Errorf("jetlog: %w", err)
 		}
 		// The server that was asked is gone, or does not have everything yet.
-		if x.message > at {
-			begun, at = time.Now(), x.message
+		if x.Message > at {
+			begun, at = time.Now(), x.Message
 		}
 		if time.Since(begun) > connectPatience || ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -169,10 +168,10 @@ func (x *index) readShared(ctx context.Context, c connections, s *stream, progre
 	}
 }
 
-// readAll is one attempt of readShared.
-func (x *index) readAll(ctx context.Context, s store, progress func(read, of uint64)) error {
-	return x.readOn(ctx, s, progress, func(number uint64, b []byte) error {
-		_, err := x.follow(number, b, nil)
+// readSharedOnce is one attempt of readShared.
+func readSharedOnce(ctx context.Context, x *index.Index, s store, progress func(read, of uint64)) error {
+	return readOn(ctx, x, s, progress, func(number uint64, b []byte) error {
+		_, err := x.Follow(number, b, nil)
 		return err
 	})
 }

@@ -76,7 +76,7 @@ func (l *Log) sweepShared() {
 			return
 		case <-ticks.C:
 			l.mu.RLock()
-			overdue := l.index.overdue(time.Now().UnixNano())
+			overdue := l.index.Overdue(time.Now().UnixNano())
 			l.mu.RUnlock()
 			if overdue {
 				if err := l.tick(ctx); err != nil {
@@ -112,8 +112,8 @@ func (l *Log) tick(ctx context.Context) error {
 func (l *Log) needed() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	oldest, _ := l.index.oldestMessages()
-	return min(oldest, l.index.message)
+	oldest, _ := l.index.OldestMessages()
+	return min(oldest, l.index.Message)
 }
 
 func (l *Log) purgeShared(ctx context.Context, before uint64) error {

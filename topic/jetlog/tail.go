@@ -1,6 +1,9 @@
 package jetlog
 
-import "github.com/duplexhq/duplex/topic"
+import (
+	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
+)
 
 // tail is the newest part of the log in memory: consecutive entries, also those
 // that the log does not keep.
@@ -30,7 +33,7 @@ func (t *tail) push(entries []*topic.Entry) {
 		}
 		t.ring[(t.head+t.count)&(len(t.ring)-1)] = e
 		t.count++
-		t.bytes += cost(len(e.Data))
+		t.bytes += index.Cost(len(e.Data))
 		for t.bytes > t.most {
 			t.pop()
 		}
@@ -39,7 +42,7 @@ func (t *tail) push(entries []*topic.Entry) {
 
 func (t *tail) pop() {
 	slot := &t.ring[t.head]
-	t.bytes -= cost(len((*slot).Data))
+	t.bytes -= index.Cost(len((*slot).Data))
 	*slot = nil
 	t.head = (t.head + 1) & (len(t.ring) - 1)
 	t.firstAt++

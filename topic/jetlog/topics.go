@@ -5,6 +5,7 @@ import (
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/internal/keep"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // Ended returns the id of a topic's end entry, if the topic was ended.
@@ -13,11 +14,11 @@ func (l *Log) Ended(name string) (topic.ID, bool) {
 		return topic.ID{}, false
 	}
 	defer l.mu.RUnlock()
-	t := l.index.topics[name]
-	if t == nil || !t.ended {
+	t := l.index.Topic(name)
+	if t == nil || !t.Ended {
 		return topic.ID{}, false
 	}
-	return l.id(t.newest()), true
+	return l.id(t.Newest()), true
 }
 
 // Topics lists known topics. A long list is not one look at the log: a topic
@@ -28,7 +29,7 @@ func (l *Log) Topics(ctx context.Context, from string, limit int) (list []topic.
 			return nil, err
 		}
 		step := min(limit, len(list)+keep.TopicsStep)
-		for t := range l.index.names.After(from) {
+		for t := range l.index.Names.After(from) {
 			if len(list) >= step {
 				break
 			}
@@ -45,12 +46,12 @@ func (l *Log) Topics(ctx context.Context, from string, limit int) (list []topic.
 	}
 }
 
-func (l *Log) info(t *topicLog) topic.Info {
+func (l *Log) info(t *index.Topic) topic.Info {
 	return topic.Info{
-		Topic:  t.name,
-		Newest: l.id(t.newest()),
-		Events: t.events(),
-		Bytes:  t.bytes,
-		Ended:  t.ended,
+		Topic:  t.Name(),
+		Newest: l.id(t.Newest()),
+		Events: t.Events(),
+		Bytes:  t.Bytes,
+		Ended:  t.Ended,
 	}
 }

@@ -15,7 +15,7 @@ const warmBytes = 16 << 20
 // connections a restart has cut come back all at once, and want what is newest.
 func (l *Log) warm(ctx context.Context) error {
 	x := l.index
-	if l.tail.most <= 0 || x.message == 0 {
+	if l.tail.most <= 0 || x.Message == 0 {
 		return nil
 	}
 	state, err := l.store.state(ctx)
@@ -29,15 +29,15 @@ func (l *Log) warm(ctx context.Context) error {
 	var a message.Append
 	return l.store.scan(ctx, from, func(number uint64, b []byte) error {
 		m := message.Read(b)
-		if number > x.message || m.Shared && m.Link.After != number-1 {
+		if number > x.Message || m.Shared && m.Link.After != number-1 {
 			return nil // it comes later, or does not count
 		}
 		for seq := m.First; m.Next(&a); {
 			seq += uint64(a.Unkept)
-			t, name := x.find(a.Topic)
+			t, name := x.Find(a.Topic)
 			for _, d := range a.Drafts {
 				e := m.Entry(l.id(seq), name, d)
-				if it := x.order.Find(seq); it != nil && it.Live() && !it.Value.isEnd() && x.superseded(t, seq) {
+				if it := x.Order.Find(seq); it != nil && it.Live() && !it.Value.IsEnd() && x.Superseded(t, seq) {
 					e.Supersede()
 				}
 				l.tail.push([]*topic.Entry{e})

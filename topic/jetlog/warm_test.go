@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/jetlog/internal/index"
 )
 
 // What was in the tail is there again after a start.
@@ -18,7 +19,7 @@ func TestWarm(t *testing.T) {
 		"outside": {NATS: newStream(natsServer(t, t.TempDir(), -1))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts.Rules, opts.TailBytes = rules, 100*cost(100)
+			opts.Rules, opts.TailBytes = rules, 100*index.Cost(100)
 			l := openAt(t, opts)
 			for i := range 300 {
 				data := fmt.Appendf(nil, "%100d", i)

@@ -1,11 +1,13 @@
-package jetlog
+package index
 
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/duplexhq/duplex/topic"
+	"github.com/duplexhq/duplex/topic/internal/keep"
 	"github.com/duplexhq/duplex/topic/jetlog/internal/message"
 )
 
@@ -31,11 +33,9 @@ func (c *chained) message(names ...string) []byte {
 	return b
 }
 
-func sharedIndex(o Options) *index {
-	o = o.withDefaults()
-	x := newIndex(&o)
-	x.shared = newChain(nil, o.RetainBytes)
-	return x
+func sharedIndex(window int64) *Index {
+	bounds := keep.Default(topic.Bounds{})
+	return NewShared(&bounds, nil, window)
 }
 
 func start1() *chained { return &chained{Link: message.Link{Epoch: 7}, first: 1} }
@@ -50,25 +50,25 @@ func TestFollowVoid(t *testing.T) {
 	void := late.message("a", "b")
 	c.ID, c.After = late.ID, 3
 	three := c.message("c") // its author knows that message 3 is void
-	x := sharedIndex(Options{})
+	x := sharedIndex(math.MaxInt64)
 	for i, m := range [][]byte{one, two, void, three} {
-		counts, err := x.follow(uint64(i+1), m, nil)
+		counts, err := x.Follow(uint64(i+1), m, nil)
 		if err != nil || counts != (i != 2) {
 			t.Errorf("message %d: %v, %v", i+1, counts, err)
 		}
 	}
-	if x.end != 3 || x.message != 4 || x.topics["b"] != nil || len(x.topics["a"].seqs) != 2 {
-		t.Errorf("end %d, message %d", x.end, x.message)
+	if x.End != 3 || x.Message != 4 || x.topics["b"] != nil || len(x.topics["a"].seqs) != 2 {
+		t.Errorf("end %d, message %d", x.End, x.Message)
 	}
 	// One that comes new, when only the last two are left, finds the same.
-	x = sharedIndex(Options{})
+	x = sharedIndex(math.MaxInt64)
 	for i, m := range [][]byte{void, three} {
-		if counts, err := x.follow(uint64(i+3), m, nil); err != nil || counts != (i == 1) {
+		if counts, err := x.Follow(uint64(i+3), m, nil); err != nil || counts != (i == 1) {
 			t.Errorf("message %d: %v, %v", i+3, counts, err)
 		}
 	}
-	if x.end != 3 || len(x.topics["c"].seqs) != 1 || x.newestLost != 2 {
-		t.Errorf("end %d, lost %d", x.end, x.newestLost)
+	if x.End != 3 || len(x.topics["c"].seqs) != 1 || x.newestLost != 2 {
+		t.Errorf("end %d, lost %d", x.End, x.newestLost)
 	}
 }
 
@@ -83,17 +83,17 @@ func TestFollowDiverged(t *testing.T) {
 	} {
 		c := start1()
 		c.Clock = 200
-		x := sharedIndex(Options{})
-		if _, err := x.follow(1, c.message("a"), nil); err != nil {
+		x := sharedIndex(math.MaxInt64)
+		if _, err := x.Follow(1, c.message("a"), nil); err != nil {
 			t.Fatal(err)
 		}
 		change(c)
-		if _, err := x.follow(2, c.message("a"), nil); !errors.Is(err, errDiverged) {
+		if _, err := x.Follow(2, c.message("a"), nil); !errors.Is(err, ErrDiverged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	x := sharedIndex(Options{})
-	if _, err := x.follow(1, message.AppendHeader(nil, 1, 1), nil); !errors.Is(err, message.ErrFormat) {
+	x := sharedIndex(math.MaxInt64)
+	if _, err := x.Follow(1, message.AppendHeader(nil, 1, 1), nil); !errors.Is(err, message.ErrFormat) {
 		t.Errorf("a message of an embedded log: %v", err)
 	}
 }
@@ -102,15 +102,14 @@ func TestFollowDiverged(t *testing.T) {
 // it, so that the stream can be purged; also to one who comes late.
 func TestFollowWindow(t *testing.T) {
 	c := start1()
-	early, late := sharedIndex(Options{}), sharedIndex(Options{})
-	early.shared.window, late.shared.window = 100_000, 100_000
+	early, late := sharedIndex(100_000), sharedIndex(100_000)
 	both := func(names ...string) {
 		m := c.message(names...)
-		if _, err := early.follow(c.After, m, nil); err != nil {
+		if _, err := early.Follow(c.After, m, nil); err != nil {
 			t.Fatal(err)
 		}
 		if c.After > 100 {
-			if _, err := late.follow(c.After, m, nil); err != nil {
+			if _, err := late.Follow(c.After, m, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -136,11 +135,11 @@ func TestFollowWindow(t *testing.T) {
 	if early.topics["quiet"] != nil || early.topics["quiet2"] != nil {
 		t.Error("an old event stands in the way")
 	}
-	oldest, _ := early.oldestMessages()
+	oldest, _ := early.OldestMessages()
 	if n := c.After - oldest; n < 500 || n > 1500 {
 		t.Errorf("the window has %d messages", n)
 	}
-	if quiet := []topic.Pattern{pattern1(t, "quiet2")}; !early.mayMiss(quiet, 201) || early.mayMiss(quiet, 202) {
+	if quiet := []topic.Pattern{pattern(t, "quiet2")}; !early.MayMiss(quiet, 201) || early.MayMiss(quiet, 202) {
 		t.Error("it is not lost, or more is")
 	}
 }

@@ -1,4 +1,4 @@
-package jetlog
+package index
 
 import (
 	"github.com/duplexhq/duplex/topic"
@@ -6,16 +6,16 @@ import (
 )
 
 // setPolicies makes the policies of all rules.
-func (x *index) setPolicies(opts *Options) {
-	policies, ages := keep.Policies(opts.Rules, opts.RetainEvents, opts.RetainAge)
+func (x *Index) setPolicies(bounds *topic.Bounds) {
+	policies, ages := keep.Policies(bounds.Rules, bounds.RetainEvents, bounds.RetainAge)
 	x.policies, x.ages = make(map[*topic.Rule]*keep.Policy), ages
 	for _, p := range policies {
 		x.policies[p.Rule] = p
 	}
 }
 
-// policyOf returns the policy of a topic, known or not.
-func (x *index) policyOf(name string) *keep.Policy {
+// PolicyOf returns the policy of a topic, known or not.
+func (x *Index) PolicyOf(name string) *keep.Policy {
 	if t := x.topics[name]; t != nil {
 		return t.policy
 	}
@@ -24,13 +24,13 @@ func (x *index) policyOf(name string) *keep.Policy {
 
 // typeOf names the events of one type of a topic.
 type typeOf struct {
-	topic *topicLog
+	topic *Topic
 	typ   string
 }
 
 // supersede notes that a new event, which was pushed, has superseded the one
 // before it, and returns that one's number; 0 if there is none.
-func (x *index) supersede(t *topicLog, seq uint64, typ string) (earlier uint64) {
+func (x *Index) supersede(t *Topic, seq uint64, typ string) (earlier uint64) {
 	switch {
 	case t.policy.ByType:
 		k := typeOf{t, typ}
@@ -43,11 +43,11 @@ func (x *index) supersede(t *topicLog, seq uint64, typ string) (earlier uint64) 
 	return earlier
 }
 
-// superseded reports whether a later event has superseded an event of the
+// Superseded reports whether a later event has superseded an event of the
 // topic.
-func (x *index) superseded(t *topicLog, seq uint64) bool {
+func (x *Index) Superseded(t *Topic, seq uint64) bool {
 	if t.policy.ByType {
 		return x.newestOfType[typeOf{t, x.types[seq]}] != seq
 	}
-	return t.policy.Supersedes && t.seqs[t.events()-1] != seq
+	return t.policy.Supersedes && t.seqs[t.Events()-1] != seq
 }

@@ -1,17 +1,16 @@
-package jetlog
+package index
 
 import (
-	"context"
 	"strings"
 
 	"github.com/duplexhq/duplex/topic"
 	"github.com/duplexhq/duplex/topic/internal/keep"
 )
 
-// misses reports whether the reader misses a lost entry. That is not known if
+// Misses reports whether the reader misses a lost entry. That is not known if
 // the search, which may look at most items, does not get to its end: call
 // again.
-func (x *index) misses(s *keep.LossSearch, most *int) (missed, known bool) {
+func (x *Index) Misses(s *keep.LossSearch, most *int) (missed, known bool) {
 	if x.newestLost <= s.Seq {
 		return false, true
 	}
@@ -23,7 +22,7 @@ func (x *index) misses(s *keep.LossSearch, most *int) (missed, known bool) {
 			if t.lost().Hits(s.Seq, s.Told) {
 				return true, true
 			}
-		} else if x.policyOf(p.String()).Forgotten.Hits(s.Seq, s.Told) {
+		} else if x.PolicyOf(p.String()).Forgotten.Hits(s.Seq, s.Told) {
 			return true, true
 		}
 	}
@@ -40,12 +39,12 @@ func (x *index) misses(s *keep.LossSearch, most *int) (missed, known bool) {
 			return missed, true
 		}
 	}
-	return keep.SearchLosses(s, &x.losses, x.lost, func(t *topicLog) (string, keep.Loss) { return t.name, t.lost() }, most)
+	return keep.SearchLosses(s, &x.losses, x.lost, func(t *Topic) (string, keep.Loss) { return t.name, t.lost() }, most)
 }
 
 // missesBelow is misses for the known topics of patterns with wildcards. It looks at
 // those below the first segments of each; if there are many, it does not know.
-func (x *index) missesBelow(s *keep.LossSearch) (missed, known bool) {
+func (x *Index) missesBelow(s *keep.LossSearch) (missed, known bool) {
 	looked := 0
 	for _, p := range s.Patterns {
 		if p.Literal() {
@@ -53,7 +52,7 @@ func (x *index) missesBelow(s *keep.LossSearch) (missed, known bool) {
 		}
 		prefix, _, _ := strings.Cut("/"+p.String(), "/*")
 		prefix = (prefix + "/")[1:]
-		for t := range x.names.After(prefix) {
+		for t := range x.Names.After(prefix) {
 			if !strings.HasPrefix(t.name, prefix) {
 				break
 			}
@@ -68,49 +67,50 @@ func (x *index) missesBelow(s *keep.LossSearch) (missed, known bool) {
 	return false, true
 }
 
-// mayMiss is misses in one step: what takes too long may be a loss.
-func (x *index) mayMiss(patterns []topic.Pattern, seq uint64) bool {
+// MayMiss is misses in one step: what takes too long may be a loss.
+func (x *Index) MayMiss(patterns []topic.Pattern, seq uint64) bool {
 	search, most := keep.SearchFor(patterns, seq, 0), keep.GlanceItems
-	missed, known := x.misses(&search, &most)
+	missed, known := x.Misses(&search, &most)
 	return missed || !known
 }
 
-// before returns the position just before the first retained entry of the
+// Before returns the position just before the first retained entry of the
 // patterns; the end of the log if that is 0. It has been told of all losses,
 // which matters if an entry that lies after it was lost.
-func (x *index) before(first uint64, patterns []topic.Pattern) (seq, told uint64) {
+func (x *Index) Before(first uint64, patterns []topic.Pattern) (seq, told uint64) {
 	if first == 0 {
-		return x.end, 0
+		return x.End, 0
 	}
-	if x.mayMiss(patterns, first-1) {
-		told = x.clock
+	if x.MayMiss(patterns, first-1) {
+		told = x.Clock
 	}
 	return first - 1, told
 }
 
-// first returns the first retained entry that the reading selects; 0 if there
+// First returns the first retained entry that the reading selects; 0 if there
 // is none. It is not found if the search, which may look at most items in the
 // order of the log, does not get there: call again.
-func (x *index) first(r *keep.Reading, most *int) (seq uint64, found bool) {
+func (x *Index) First(r *keep.Reading, most *int) (seq uint64, found bool) {
 	if !r.Wild {
 		for _, p := range r.Patterns {
 			t := x.topics[p.String()]
 			if t == nil {
 				continue
 			}
-			if i := t.after(r.From); i < len(t.seqs) && (seq == 0 || t.seqs[i] < seq) {
+			if i := t.After(r.From); i < len(t.seqs) && (seq == 0 || t.seqs[i] < seq) {
 				seq = t.seqs[i]
 			}
 		}
 		return seq, true
 	}
-	var selection keep.Selection[uint32]
+	var selection keep.Selection[*Topic]
 	selection.AddPatterns(r.Patterns)
-	for it := range x.order.After(r.Searched) {
-		number := it.Value.topic
-		if selection.Work++; it.Live() && selection.Has(number, x.numbered[number-1].name, it.Seq) {
-			*most -= selection.Work
-			return it.Seq, true
+	for it := range x.Order.After(r.Searched) {
+		if selection.Work++; it.Live() {
+			if t := x.TopicOf(it); selection.Has(t, t.name, it.Seq) {
+				*most -= selection.Work
+				return it.Seq, true
+			}
 		}
 		if r.Searched = it.Seq; selection.Work >= *most {
 			*most = 0
@@ -119,25 +119,4 @@ func (x *index) first(r *keep.Reading, most *int) (seq uint64, found bool) {
 	}
 	*most -= selection.Work
 	return 0, true
-}
-
-// Earliest returns the cursor that all that is left of the patterns lies after.
-func (l *Log) Earliest(ctx context.Context, patterns []topic.Pattern) (topic.Cursor, error) {
-	r := keep.NewReading(topic.Interest{Patterns: patterns}, false)
-	for {
-		if err := l.rlock(); err != nil {
-			return topic.Cursor{}, err
-		}
-		most := keep.SearchItems
-		first, found := l.index.first(&r, &most)
-		seq, told := l.index.before(first, patterns)
-		c := topic.Cursor{ID: l.id(seq), Told: told}
-		l.mu.RUnlock()
-		if found {
-			return c, nil
-		}
-		if ctx.Err() != nil {
-			return topic.Cursor{}, context.Cause(ctx)
-		}
-	}
 }
