@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/duplexhq/duplex/server"
@@ -202,7 +204,8 @@ func (c *serveCommand) config(logger *slog.Logger) (*server.Config, error) {
 // Run serves until the context ends.
 func (c *serveCommand) Run(ctx context.Context, out *console) error {
 	logger := slog.New(slog.NewTextHandler(out.err, &slog.HandlerOptions{Level: c.LogLevel}))
-	slog.SetDefault(logger) // what libraries say goes there, too
+	slog.SetDefault(logger)        // what libraries say goes there, too
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may go, and the server stays
 	config, err := c.config(logger)
 	if err != nil {
 		return err

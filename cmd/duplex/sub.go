@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os/signal"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/duplexhq/duplex/client"
+	"github.com/duplexhq/duplex/cmd/duplex/internal/stdio"
 	"github.com/duplexhq/duplex/topic"
 )
 
@@ -35,7 +39,12 @@ Examples:
     duplex sub orders/eu/42 --transport sse --limit 1`
 }
 
-// Run prints events until the limit, the topic's end or a signal.
+// errUnread is why a subscription ends whose output is a pipe that nobody reads any
+// more, as when grep -m1 has found what it wanted.
+var errUnread = errors.New("nobody reads the output")
+
+// Run prints events until the limit, the topic's end or a signal, or until nobody
+// reads them.
 func (c *subCommand) Run(ctx context.Context, out *console) error {
 	var reached atomic.Bool
 	cl, err := c.client(&client.Options{
@@ -52,6 +61,16 @@ func (c *subCommand) Run(ctx context.Context, out *console) error {
 		return err
 	}
 	defer cl.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer func() { cancel(nil); watching.Wait() }()
+	signal.Ignore(syscall.SIGPIPE) // a write fails
+	// Ends with ctx. Joined above.
+	watching.Go(func() {
+		if stdio.AwaitUnread(ctx, out.out) {
+			cancel(errUnread)
+		}
+	})
 	if c.Verbose {
 		ctx, cancel := context.WithCancel(ctx)
 		var telling sync.WaitGroup
@@ -75,12 +94,17 @@ func (c *subCommand) Run(ctx context.Context, out *console) error {
 	events := 0
 	for e, err := range cl.Subscribe(ctx, c.Topics, opts) {
 		if err != nil {
+			if errors.Is(err, errUnread) {
+				return nil
+			}
 			if _, text := explain(ctx, err); text == "" && c.Limit == 0 {
 				return nil // without a limit, a signal is the way to end it
 			}
 			return err
 		}
-		if _, err := out.out.Write(printLine(&e)); err != nil {
+		if _, err := out.out.Write(printLine(&e)); errors.Is(err, syscall.EPIPE) {
+			return nil
+		} else if err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
 		if e.Type == topic.TypeGap || e.Type == topic.TypeEnd {
