@@ -6,7 +6,7 @@ package ts
 
 import "embed"
 
-//go:generate go tool -modfile=../tools.mod esbuild src/index.ts --bundle --format=esm --target=es2022 --minify --mangle-props=^(adopt|alone|announce|answered|base|before|beyond|between|brings|busy|carries|change|connection|desync|failures|give|heard|joined|leave|left|lost|only|opened|others|paused|parts|pipelines|place|settled|sink|skips|stop|synced|taken|wake|worked)\z --legal-comments=none --log-level=warning --external:./check.js --external:./webtransport.js --outfile=dist/client.js
+//go:generate go tool -modfile=../tools.mod esbuild src/index.ts --bundle --format=esm --target=es2022 --minify --mangle-props=^(adopt|alone|announce|answered|ask|base|before|beyond|between|brings|busy|carries|change|connection|desync|failures|give|heard|held|joined|leave|left|lost|next|only|opened|others|paused|parts|pipelines|place|settled|sink|skips|stop|synced|taken|wake|worked)\z --legal-comments=none --log-level=warning --external:./check.js --external:./webtransport.js --outfile=dist/client.js
 //go:generate go tool -modfile=../tools.mod esbuild src/webtransport.ts --bundle --format=esm --target=es2022 --minify --legal-comments=none --log-level=warning --outfile=dist/webtransport.js
 //go:generate go tool -modfile=../tools.mod esbuild src/check.ts --bundle --format=esm --target=es2022 --minify --legal-comments=none --log-level=warning --external:./webtransport.js --outfile=dist/check.js
 

@@ -3,8 +3,10 @@ package ts
 import (
 	"bytes"
 	"compress/gzip"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,6 +29,15 @@ func bundles(t *testing.T) map[string][]string {
 
 func esbuild(t *testing.T, command []string) []byte {
 	t.Helper()
+	// So that the go command runs the test again when a source has changed.
+	if err := fs.WalkDir(os.DirFS("src"), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			_, err = os.Stat(filepath.Join("src", name))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	made := exec.CommandContext(t.Context(), command[0], command[1:]...)
 	made.Stderr = t.Output()
 	bundle, err := made.Output()

@@ -39,7 +39,7 @@ const commands = {
   open({ server, transports, tokens, remembered, ca }) {
     if (ca) process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0"; // node takes authorities only when it starts
     kept.clear();
-    if (remembered) kept.set(`duplex:transport:${new URL(server).origin}`, JSON.stringify({ transport: remembered, time: Date.now() }));
+    if (remembered) kept.set(`duplex:transport:${new URL(server).origin}`, `${remembered} ${Date.now()}`);
     const getToken = tokens && (() => (tokens.length > 1 ? tokens.shift() : tokens[0]));
     client = new Duplex(server, { transports, getToken, ...globalThis.agentOptions });
     let last;

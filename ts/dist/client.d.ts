@@ -119,6 +119,8 @@ export interface Publication {
     data: string | Uint8Array<ArrayBuffer>;
     /** When it was first sent with an unknown outcome, in milliseconds since 1970. */
     sent?: number;
+    /** A message was too long for the server, which refuses a POST alone. */
+    post?: true;
     /** It is several, as lines (PROTOCOL.md §7.3). */
     batch?: true;
 }
@@ -150,6 +152,8 @@ export declare class DuplexError extends Error {
 export declare const ended: () => DuplexError;
 /** What an answer says that is none of the good ones. */
 export declare function refusal(response: Response): Promise<DuplexError>;
+/** A problem, of an answer or of an op. */
+export declare function problemOf({ type, title, detail, status }: Record<string, any>, retryAfter?: number): DuplexError;
 /** Events of topics and patterns, in order, each once, for as long as it is wanted. */
 export declare class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
     #private;

@@ -134,6 +134,8 @@ export interface Publication {
   data: string | Uint8Array<ArrayBuffer>;
   /** When it was first sent with an unknown outcome, in milliseconds since 1970. */
   sent?: number;
+  /** A message was too long for the server, which refuses a POST alone. */
+  post?: true;
   /** It is several, as lines (PROTOCOL.md §7.3). */
   batch?: true;
 }

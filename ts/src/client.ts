@@ -20,7 +20,7 @@ export class Client extends EventTarget {
   #outbox: Outbox;
   #open = new AbortController();
   #status!: Status;
-  #told = false;
+  #told?: boolean;
   #seen: Connection["status"] | undefined;
 
   /**
@@ -46,8 +46,8 @@ export class Client extends EventTarget {
   }
 
   #changed(): void {
-    const { state } = this.#status ?? {};
     if (!this.#outbox) return; // not yet
+    const { state } = this.#status ?? {};
     const { status } = this.#connection;
     this.#status = { ...status, waiting: this.#outbox.size };
     if (status.state === "connected" && state !== "connected") this.#outbox.wake();
@@ -68,10 +68,10 @@ export class Client extends EventTarget {
   subscribe<T = any>(topics: string | readonly string[], options?: SubscribeOptions): Subscription<T>;
   subscribe<T = any>(topics: string | readonly string[], callback: (event: TopicEvent<T>) => void, options?: SubscribeOptions): Subscription<T>;
   subscribe<T>(topics: string | readonly string[], second?: SubscribeOptions | ((event: TopicEvent<T>) => void), third?: SubscribeOptions): Subscription<T> {
-    const names = [topics].flat() as string[];
-    names.forEach(checkName);
+    const names = namesOf(topics);
     if (!names.length) throw new TypeError("no topics");
-    return typeof second === "function" ? new Subscription(this.#connection, names, third ?? {}, second) : new Subscription(this.#connection, names, second ?? {});
+    const [callback, options = {}] = typeof second === "function" ? [second, third] : [undefined, second];
+    return new Subscription(this.#connection, names, options, callback);
   }
 
   /**
@@ -92,9 +92,7 @@ export class Client extends EventTarget {
 
   /** A page of what is kept: the newest one, or what follows `after`. */
   async history<T = any>(topics: string | readonly string[], { after, limit, signal }: HistoryOptions = {}): Promise<Page<T>> {
-    const names = [topics].flat() as string[];
-    names.forEach(checkName);
-    return this.http.page(names, { after, limit }, signal);
+    return this.http.page(namesOf(topics), { after, limit }, signal);
   }
 
   /** Changes the transports that may be used. It takes over to the first of them that works. */
@@ -104,10 +102,10 @@ export class Client extends EventTarget {
 
   /** Finds out within 2 s whether the connection works, or makes a new one. Pages do so when they come back. */
   check(): void {
-    this.#check(false);
+    this.#check();
   }
 
-  #check(online: boolean): void {
+  #check(online?: boolean): void {
     this.#connection.check(online);
     this.#outbox.wake();
   }
@@ -118,4 +116,10 @@ export class Client extends EventTarget {
     this.#outbox.close();
     this.#connection.close();
   }
+}
+
+function namesOf(topics: string | readonly string[]): string[] {
+  const names = [topics].flat() as string[];
+  names.forEach(checkName);
+  return names;
 }

@@ -27,18 +27,18 @@ export class DuplexError extends Error {
 /** A topic that is asked for alone has ended, and all of it was read. */
 export const ended = (): DuplexError => new DuplexError("end", "the topic has ended", 204);
 
-const types = "urn:duplex:problem:";
-
 /** What an answer says that is none of the good ones. */
 export async function refusal(response: Response): Promise<DuplexError> {
   const { status, statusText, headers } = response;
-  const { type, title, detail } = (await response.json().catch(() => {})) ?? {}; // somebody else's, then
-  const code = String(type).split(types)[1];
-  const message = [`${status} ${title ?? statusText}`.trim(), detail].filter(Boolean).join(": ");
-  return new DuplexError(code ?? "http", message, status, retryAfter(headers.get("retry-after")), !!code);
+  const problem = (await response.json().catch(() => {})) ?? {}; // else it is somebody else's
+  return problemOf({ title: statusText, ...problem, status }, milliseconds(headers.get("retry-after")!));
 }
 
-/** RFC 9110 §10.2.3: seconds or a date, here in milliseconds. */
-function retryAfter(value: string | null): number {
-  return Math.max(0, Number(value) * 1000 || Date.parse(value!) - Date.now() || 0);
+/** A problem, of an answer or of an op. */
+export function problemOf({ type, title, detail, status }: Record<string, any>, retryAfter?: number): DuplexError {
+  const code = String(type).split("urn:duplex:problem:")[1];
+  return new DuplexError(code ?? "http", `${status} ${title}${detail ? `: ${detail}` : ""}`.trim(), status, retryAfter, !!code);
 }
+
+/** Of seconds or a date (RFC 9110 §10.2.3). */
+const milliseconds = (value: string): number => Math.max(0, +value * 1000 || Date.parse(value) - Date.now() || 0);

@@ -39,9 +39,12 @@ export function checkName(name: string): void {
   if (typeof name !== "string" || /(^|\/)\.{0,2}(\/|$)/.test(name)) throw new TypeError(`no topic or pattern: ${name}`);
 }
 
-/** Whether a duplex.v1 message can say it; binary data, batches and other media types need a POST. */
-export function isPlain({ data, media }: Publication): boolean {
-  return typeof data === "string" && (media === "application/json" ? data[0] !== '"' : media === "text/plain");
+/** How many characters a duplex.v1 message may have: a server closes for what is too long, and refuses a POST alone. */
+const longestMessage = 30_000;
+
+/** Whether a duplex.v1 message can say it; much or binary data, batches and other media types need a POST. */
+export function isPlain({ data, media, post }: Publication): boolean {
+  return !post && typeof data === "string" && data.length < longestMessage && (media === "application/json" ? data[0] !== '"' : media === "text/plain");
 }
 
 /** An object as JSON, with the data of a publication, which may be JSON already that has to stay as it is. */

@@ -12,20 +12,17 @@ export type Query = Record<string, string | number | true | undefined>;
 export class Http {
   readonly base: string;
   readonly options: Options;
+  readonly WebSocket: Options["WebSocket"];
 
   constructor(base: string, options: Options) {
     this.base = base;
     this.options = options;
+    ({ WebSocket: this.WebSocket = globalThis.WebSocket } = options);
   }
 
   async token(): Promise<string | undefined> {
     const { token, getToken } = this.options;
     return (await getToken?.()) ?? token;
-  }
-
-  get WebSocket(): Options["WebSocket"] {
-    const { WebSocket = globalThis.WebSocket } = this.options;
-    return WebSocket;
   }
 
   /** Of a topic, a pattern, or several of them. */
@@ -48,11 +45,15 @@ export class Http {
       try {
         response = await (this.options.fetch ?? fetch)(url, { cache: "no-store", ...init, headers });
       } catch (error) {
-        throw failure(error, init.signal);
+        init.signal?.throwIfAborted();
+        throw failure(error);
       }
-      if (response.ok) return response;
-      const refused = await refusal(response);
-      if (refused.status !== 401 || tries || !this.options.getToken) throw refused;
+      const { ok, status } = response;
+      const media = response.headers.get("content-type");
+      // What has no body has no type. A network that wants a login answers with a page.
+      if (ok && /json|stream|null/.test(media!)) return response;
+      const refused = ok ? new DuplexError("no-duplex", `not the server's answer: ${status} ${media}`) : await refusal(response);
+      if (status !== 401 || tries || !this.options.getToken) throw refused;
     }
   }
 
@@ -87,7 +88,8 @@ export async function parsePage(response: Response, signal?: AbortSignal): Promi
     page.events.forEach(parse);
     return page;
   } catch (error) {
-    throw failure(error, signal);
+    signal?.throwIfAborted();
+    throw failure(error);
   }
 }
 
@@ -99,9 +101,8 @@ export function requests(to: Receiver, run: (signal: AbortSignal) => Promise<voi
 }
 
 /** What fetch, or reading a body, has thrown. */
-export function failure(error: unknown, signal?: AbortSignal | null): DuplexError {
+export function failure(error: unknown): DuplexError {
   if (error instanceof DuplexError) return error;
-  if (signal?.aborted && signal.reason instanceof DuplexError) return signal.reason;
   const { cause, message } = error as { cause?: { code?: string; message?: string }; message?: string };
   // Only node says that nothing was sent; browsers keep it to themselves.
   const unreachable =

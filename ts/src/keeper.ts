@@ -16,6 +16,7 @@ import { websocket, webtransport } from "./websocket.ts";
 
 /** All that there are, the preferred one first; webtransport is for those who ask for it. */
 const opens: Record<Transport, Open> = { websocket, webtransport, sse, stream, longpoll, poll };
+const usual: Transport[] = ["websocket", "sse", "stream", "longpoll", "poll"];
 
 // Milliseconds (PROTOCOL.md §15.4, §15.6).
 const firstProbe = 30_000;
@@ -44,13 +45,17 @@ export class Keeper implements Connection, Owner, Shared {
   status: Connection["status"] = { state: "idle", failed: {} };
   #changed: () => void;
   #transports: Transport[] = [];
+  /** To begin the next choice with: the one that worked last, or what has to take its place. */
+  #first: Transport | undefined;
+  /** It was chosen among all, so that others may rely on it. */
+  #free?: boolean;
   #readers = new Set<Reader>();
   #current: Link | undefined;
   #choice: Choice | undefined;
   /** What it has begun. */
   #candidates = new Set<Link>();
   #pursuit: ReturnType<typeof setTimeout> | undefined;
-  #begun = false;
+  #begun?: boolean;
   /** Why the attempts of a choice failed. */
   #errors: DuplexError[] = [];
   #refused: DuplexError | undefined;
@@ -61,12 +66,12 @@ export class Keeper implements Connection, Owner, Shared {
   #updating: ReturnType<typeof setTimeout> | undefined;
   #lastChange = -betweenChanges;
   /** Whether the last request got an answer. */
-  #reached = false;
+  #reached?: boolean;
 
   constructor(http: Http, options: Options, changed: () => void) {
     this.http = http;
     this.#changed = changed;
-    this.use(options.transports ?? (Object.keys(opens) as Transport[]).filter((t) => t !== "webtransport"));
+    this.use(options.transports ?? usual);
   }
 
   #be(state: Status["state"], more?: Partial<Status>): void {
@@ -94,7 +99,8 @@ export class Keeper implements Connection, Owner, Shared {
     const places = new Set([...this.#readers].map((r) => r.cursor));
     this.cursor = places.size === 1 ? [...places][0]! : "now";
     for (const reader of this.#readers) reader.begin(this.cursor);
-    this.#connect(recall(this.http.base));
+    this.#first ??= recall(this.http.base);
+    this.#connect();
   }
 
   left(reader: Reader): void {
@@ -201,6 +207,8 @@ export class Keeper implements Connection, Owner, Shared {
   // The choice of a transport.
 
   use(transports: readonly Transport[]): void {
+    this.#free = usual.every((t) => transports.includes(t));
+    this.#first = undefined;
     this.#transports = transports.filter((t) => opens[t] && (t !== "websocket" || this.http.WebSocket));
     if (!this.#transports.length) throw new TypeError("no transport");
     if (!this.#begun) return;
@@ -215,18 +223,17 @@ export class Keeper implements Connection, Owner, Shared {
     return this.#transports.slice(0, i < 0 ? undefined : i);
   }
 
-  /** With the transport that worked last, if it is known, or another one to begin with. */
-  #connect(last?: Transport, first = last): void {
+  #connect(): void {
     clearTimeout(this.#retry);
     this.#be("connecting", { error: this.status.error });
-    this.#choose(this.#transports, first, !!last);
+    this.#choose(this.#transports, this.#first);
   }
 
   /** Begins streams, beside the present one if there is one. */
-  #choose(transports: readonly Transport[], first?: Transport, remembered?: boolean): void {
+  #choose(transports: readonly Transport[], first?: Transport): void {
     this.#abandon();
     this.#errors = [];
-    this.#choice = new Choice(transports, now(), first, remembered);
+    this.#choice = new Choice(transports, now(), first, true);
     this.#pursue();
   }
 
@@ -271,7 +278,8 @@ export class Keeper implements Connection, Owner, Shared {
     this.#reached = true;
     if (old && old.transport !== transport) this.#lastChange = now();
     const { [transport]: _, ...failed } = this.status.failed;
-    if (!this.http.options.transports) note(this.http.base, transport);
+    this.#first = transport;
+    if (this.#free) note(this.http.base, transport);
     this.#be("connected", { transport, version: this.#version(), failed });
     this.#schedule();
     this.#update(0);
@@ -291,8 +299,7 @@ export class Keeper implements Connection, Owner, Shared {
   #stay(): void {
     this.#schedule();
     const missing = [...this.#readers].filter((r) => !this.brings(r.names));
-    if (!missing.length) return;
-    void this.#judge(missing).then(() => this.#update(this.#backoff.next()));
+    if (missing.length) void this.#judge(missing).then(() => this.#update(this.#backoff.next()));
   }
 
   /** Plans to look for a better transport. */
@@ -329,9 +336,8 @@ export class Keeper implements Connection, Owner, Shared {
     this.#abandon();
     this.#errors = [error];
     if (error.problem && !error.retryable) return this.#failed();
-    const next = this.#transports.indexOf(a.transport) + 1;
-    const first = this.#backoff.failures || error.code === "silent" || error.code === "fault" ? this.#transports[next] : undefined;
-    this.#wait(error, first);
+    if (this.#backoff.failures || error.code === "silent" || error.code === "fault") this.#first = this.#transports[this.#transports.indexOf(a.transport) + 1];
+    this.#wait(error);
   }
 
   /** The only topic of the stream has ended. */
@@ -373,16 +379,17 @@ export class Keeper implements Connection, Owner, Shared {
     await Promise.all(judged);
   }
 
-  #wait(error: DuplexError, first?: Transport): void {
+  #wait(error: DuplexError): void {
     if (!this.#readers.size) return this.#rest();
     this.#be("waiting", { error });
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#connect(undefined, first), this.#backoff.next(error));
+    this.#retry = setTimeout(() => this.#connect(), this.#backoff.next(error));
   }
 
   check(online = false): void {
     const current = this.#current;
-    if (this.status.state === "waiting") return this.#connect();
+    if (online) this.#first = undefined; // it is another network
+    if (this.status.state === "waiting") this.#connect();
     if (!current) return;
     if (online) this.#schedule(true);
     if (!current.stream.ping) this.#choose([current.transport]);
@@ -427,7 +434,9 @@ export class Keeper implements Connection, Owner, Shared {
 
   /** Nobody reads. */
   #rest(): void {
-    for (const timer of [this.#retry, this.#probe, this.#updating]) clearTimeout(timer);
+    clearTimeout(this.#retry);
+    clearTimeout(this.#probe);
+    clearTimeout(this.#updating);
     this.#abandon();
     this.#current?.close();
     this.#current = undefined;

@@ -36,8 +36,9 @@ export class Link implements Receiver {
   version: string | undefined;
   readonly stream: Stream;
   #owner: Owner;
-  #over = false;
-  #interval = 25; // seconds
+  #over?: boolean;
+  /** How long it may be silent, in ms. Before the server has said it, 1.5 times what most do. */
+  #patience = 0;
   #heard = 0;
   #due = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -57,13 +58,10 @@ export class Link implements Receiver {
 
   message(event: TopicEvent): void {
     if (this.#over) return;
-    if (!this.worked) {
-      this.worked = this.#heard = now();
-      this.#watch();
-    }
-    const { interval = this.#interval } = event.event === "$ping" ? event.data : {};
-    if (interval !== this.#interval) {
-      this.#interval = interval;
+    if (!this.worked) this.worked = this.#heard = now();
+    const patience = event.event === "$ping" ? event.data.interval * 1500 : this.#patience || 37_500;
+    if (patience !== this.#patience) {
+      this.#patience = patience;
       this.#watch();
     }
     this.#owner.message(this, event);
@@ -71,11 +69,6 @@ export class Link implements Receiver {
 
   heard(): void {
     this.#heard = now();
-  }
-
-  /** How long it may be silent, in ms. */
-  get #patience(): number {
-    return this.#interval * 1500;
   }
 
   #watch(ms: number = this.#patience, asked: number = 0): void {

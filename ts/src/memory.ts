@@ -7,13 +7,13 @@ const key = (url: string) => `duplex:transport:${new URL(url).origin}`;
 
 export function recall(url: string): Transport | undefined {
   try {
-    const { transport, time } = JSON.parse(localStorage.getItem(key(url))!);
-    return Date.now() - time < expiry ? transport : undefined;
+    const [transport, time] = localStorage.getItem(key(url))!.split(" ");
+    return Date.now() - +time! < expiry ? (transport as Transport) : undefined;
   } catch {} // there is none, or the page may not have it
 }
 
 export function note(url: string, transport: Transport): void {
   try {
-    localStorage.setItem(key(url), JSON.stringify({ transport, time: Date.now() }));
+    localStorage.setItem(key(url), `${transport} ${Date.now()}`);
   } catch {}
 }

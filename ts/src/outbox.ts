@@ -161,6 +161,7 @@ export class Outbox {
       const untaken = error.code === "unreachable" || error.status === 429;
       letter.busy = false;
       if (untaken) publication.sent = letter.before;
+      if (error.code === "too-big") publication.post = true; // it, or another on its connection
       if (parts[1] && (untaken || !error.retryable)) {
         // Each is its own again: to be taken back, or to be refused alone.
         this.#letters.splice(this.#letters.indexOf(letter), 1, ...parts);

@@ -28,7 +28,7 @@ export class Reader implements Feed {
   readonly names: readonly string[];
   readonly sink: Sink;
   cursor: string;
-  synced = false;
+  synced?: boolean;
   /** Up to where it was given all, and of which ends it was told: pages do not bring all of these. */
   #seen = new Seen();
   #ends = new Seen();
@@ -37,12 +37,12 @@ export class Reader implements Feed {
   #heard: TopicEvent[] = [];
   #shared: Shared;
   #abort = new AbortController();
-  #busy = false;
+  #busy?: boolean;
   /** Or closed. */
-  #paused = false;
-  #placed = false;
+  #paused?: boolean;
+  #placed?: boolean;
   /** The stream may still bring what it has seen. */
-  #behind = false;
+  #behind?: boolean;
   /** The gap of a page that it was told of last. */
   #told: string | undefined;
 
@@ -160,7 +160,7 @@ export class Reader implements Feed {
       try {
         page = await this.#shared.http.page(this.names, { after: this.cursor, limit: 1000 }, signal);
       } catch (e) {
-        const error = failure(e, signal);
+        const error = failure(e);
         if (!error.retryable) this.over(error);
         if (!signal.aborted) await sleep(backoff.next(error), signal);
         continue;

@@ -29,18 +29,19 @@ export class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
   onplaced: (() => void) | undefined;
   #feed: Feed;
   #queue: TopicEvent<T>[] = [];
-  #paused = false;
-  #ended = false;
+  #paused?: boolean;
+  #ended?: boolean;
   #error: DuplexError | undefined;
   #wake: (() => void) | undefined;
+  #finish: (error?: DuplexError) => void;
 
   /** @internal */
   constructor(connection: Connection, names: readonly string[], options: SubscribeOptions, callback?: (event: TopicEvent<T>) => void) {
     this.cursor = options.after || "now";
-    let ready!: () => void, refused!: (e?: unknown) => void, over!: () => void, failed!: (e: unknown) => void;
-    this.ready = new Promise((done, no) => ((ready = done), (refused = no)));
-    this.over = new Promise((done, no) => ((over = done), (failed = no)));
-    for (const promise of [this.ready, this.over]) promise.catch(() => {}); // who does not ask is not told
+    let ready!: () => void, over!: () => void, refused!: (e: unknown) => void;
+    this.over = new Promise((done, no) => ((over = done), (refused = no)));
+    this.ready = new Promise((done, no) => ((ready = done), this.over.then(done, no)));
+    this.ready.catch(() => {}); // who does not ask is not told
     const sink: Sink = {
       placed: () => {
         ready();
@@ -59,35 +60,28 @@ export class Subscription<T = any> implements AsyncIterable<TopicEvent<T>> {
       moved: (cursor) => {
         if (!this.#queue.length) this.cursor = cursor;
       },
-      over: (error) => {
-        this.#ended = true;
-        this.#error = error;
-        this.#wake?.();
-        if (error) refused(error), failed(error);
-        this.#finish();
-      },
+      over: (error) => this.#finish(error),
     };
-    this.#feed = connection.read(names, this.cursor, sink);
     const { signal } = options;
     const close = () => this.close();
-    this.#finish = () => {
+    this.#finish = (error) => {
+      this.#ended = true;
+      this.#error = error;
       signal?.removeEventListener("abort", close);
-      ready();
-      over();
+      if (error) refused(error);
+      over(); // which it may be
+      this.#wake?.();
     };
+    this.#feed = connection.read(names, this.cursor, sink);
     if (signal?.aborted) this.close();
     else signal?.addEventListener("abort", close);
   }
 
-  #finish: () => void;
-
   /** Ends it; an iteration that is under way ends, too. */
   close(): void {
     if (this.#ended) return;
-    this.#ended = true;
     this.#queue = [];
     this.#feed.close();
-    this.#wake?.();
     this.#finish();
   }
 

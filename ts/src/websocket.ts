@@ -1,12 +1,12 @@
 import type { Publication } from "./api.ts";
 import { now } from "./clock.ts";
-import { DuplexError } from "./errors.ts";
+import { DuplexError, problemOf } from "./errors.ts";
 import { parse, written } from "./event.ts";
 import type { Http } from "./http.ts";
 import type { Open, Receiver, Stream } from "./transport.ts";
 
-/** After these the same connection would fail again (PROTOCOL.md §8.8). */
-const faults = [1002, 1003, 1007, 1009];
+/** What follows from a close (PROTOCOL.md §8.8): after a fault, the same connection would fail again. */
+const codes: Record<number, string> = { 1002: "fault", 1003: "fault", 1007: "fault", 1009: "too-big" };
 
 /** What of a WebSocket this uses. */
 export type Socket = Pick<WebSocket, "readyState" | "protocol" | "send" | "close" | "onopen" | "onmessage" | "onerror" | "onclose">;
@@ -56,7 +56,7 @@ export function websocket(
     const answer = answers.get(m.ref);
     answers.delete(m.ref);
     if (m.op === "ok") answer?.done(m.id ?? m.http);
-    else answer?.failed(new DuplexError(m.type?.split(":").pop() ?? "error", [m.title, m.detail].filter(Boolean).join(": "), m.status, 0, true));
+    else answer?.failed(problemOf(m));
   };
 
   const connect = async () => {
@@ -78,7 +78,7 @@ export function websocket(
     // Not all are closed that were never open.
     socket.onerror = () => refs || lost(new DuplexError("cut", "the handshake failed"));
     socket.onclose = ({ code, reason }) =>
-      lost(new DuplexError(faults.includes(code) ? "fault" : "cut", `closed: ${code} ${reason}`.trim(), 0, code === 1001 ? 1000 + Math.random() * 3000 : 0));
+      lost(new DuplexError(codes[code] ?? "cut", `closed: ${code} ${reason}`.trim(), 0, code === 1001 ? 1000 + Math.random() * 3000 : 0));
   };
   connect().catch((error) => lost(new DuplexError("cut", String(error))));
 

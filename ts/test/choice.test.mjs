@@ -8,6 +8,7 @@ import { serve } from "./server.mjs";
 
 const { Choice } = await bundle("choice");
 const { Backoff } = await bundle("backoff");
+const { Client } = await bundle("client");
 
 /** What happens to transports, and what the choice does: the table of all clients, which client/choice_test.go explains. */
 const cases = JSON.parse(readFileSync(new URL("../../client/testdata/choices.json", import.meta.url)));
@@ -150,10 +151,60 @@ test("only a choice among all is remembered", async (t) => {
   const kept = new Map();
   globalThis.localStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
   t.after(() => delete globalThis.localStorage);
-  for (const [options, want] of [[{ transports: ["longpoll"] }, []], [{}, ["websocket"]]]) {
+  const all = ["websocket", "sse", "stream", "longpoll", "poll"];
+  for (const [options, used, want] of [[{ transports: ["longpoll"] }, undefined, []], [{}, ["longpoll"], []], [{}, undefined, ["websocket"]], [{ transports: ["poll"] }, all, ["websocket"]]]) {
     const client = new Duplex(server.url, options);
     t.after(() => client.close());
+    if (used) client.use(used);
     await client.subscribe("a", () => {}).ready;
-    assert.deepEqual([...kept.values()].map((text) => JSON.parse(text).transport), want);
+    assert.deepEqual([...kept.values()].map((text) => text.split(" ")[0]), want);
+    kept.clear();
   }
+});
+
+// "It begins with the transport that worked last" (PROTOCOL.md §15.3).
+test("what does not get through is not tried first again after a loss, but in another network", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let clock = 0;
+  t.mock.method(performance, "now", () => clock + 1);
+  t.mock.method(Math, "random", () => 0.5);
+  const tick = async (ms) => {
+    for (const end = clock + ms; clock < end; ) {
+      clock += 50;
+      t.mock.timers.tick(50);
+      for (let i = 0; i < 5; i++) await new Promise(setImmediate);
+    }
+  };
+  // Handshakes are not answered.
+  const begun = [];
+  class Socket {
+    constructor() {
+      begun.push("websocket");
+    }
+    close() {}
+  }
+  const ping = new TextEncoder().encode(`data: {"id":"x-1","event":"$ping","data":{"interval":1000}}\n\n`);
+  let stream;
+  const fetch = async () => {
+    begun.push("sse");
+    return new Response(new ReadableStream({ start: (s) => (stream = s).enqueue(ping) }), { headers: { "Content-Type": "text/event-stream" } });
+  };
+  let direct;
+  const client = new Client("http://duplex.test", { WebSocket: Socket, fetch, transports: ["websocket", "sse"], between: (own, changed) => (direct = own(changed)) });
+  client.subscribe("a", () => {});
+  await tick(1000);
+  assert.deepEqual([client.status.transport, ...begun.splice(0)], ["sse", "websocket", "sse"]);
+  await tick(10_000); // so that the connection has lasted
+  stream.error(new TypeError("cut"));
+  await tick(100);
+  assert.equal(client.status.state, "waiting");
+  await tick(750); // half of 1.5 s
+  assert.deepEqual([client.status.state, client.status.transport, ...begun.splice(0)], ["connected", "sse", "sse"]);
+  await tick(10_000);
+  stream.error(new TypeError("cut"));
+  await tick(100);
+  direct.check(true);
+  await tick(1000);
+  assert.deepEqual([client.status.state, client.status.transport, ...begun.splice(0)], ["connected", "sse", "websocket", "sse"]);
+  client.close();
 });

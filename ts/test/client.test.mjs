@@ -498,3 +498,62 @@ test("a fault in a callback stops nobody else", async (t) => {
   assert.deepEqual(take.ids(), ids);
   assert.deepEqual(faults, ["mine", "mine"]);
 });
+
+test("an answer of something else is named, and publishes wait for the server", async (t) => {
+  const server = await serve(t);
+  const login = (_, res) => res.writeHead(200, { "Content-Type": "text/html" }).end("<!doctype html><title>Log in</title>");
+  const front = await proxy(t, server, { request: (...both) => login(...both) && true, upgrade: (_, socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") && true });
+  const client = new Duplex(front.url);
+  t.after(() => client.close());
+  const take = collect();
+  client.subscribe("portal", take);
+  await until("it waits", () => client.status.state === "waiting");
+  for (const transport of ["sse", "stream", "longpoll", "poll"]) assert.equal(client.status.failed[transport], "not the server's answer: 200 text/html");
+  assert.equal(client.status.error.code, "no-duplex");
+  await assert.rejects(client.history("portal"), { code: "no-duplex", retryable: true });
+  await assert.rejects(client.end("portal"), { code: "no-duplex" });
+  const published = client.publish("portal", "hello");
+  await sleep(300);
+  assert.equal(client.status.waiting, 1);
+  front.spoil = {};
+  client.check();
+  const id = await published;
+  await until("the event", () => take.events.length);
+  assert.deepEqual(take.ids(), [id]);
+});
+
+test("what is too big is refused alone, and changes no transport", async (t) => {
+  const tooBig = { code: "too-big", status: 413, retryable: false };
+  // That of node 20 is often closed before it has read why.
+  class Socket extends WebSocket {
+    set onclose(closed) {
+      super.onclose = ({ code, reason }) => closed({ code: code === 1006 ? 1009 : code, reason });
+    }
+  }
+  for (const [limit, small, large] of [[1 << 20, 1 << 20, 3 << 20], [1024, 1000, 5000]]) {
+    const server = await serve(t, "--max-event-bytes", String(limit));
+    const client = new Duplex(server.url, { WebSocket: Socket, transports: ["websocket", "sse"] });
+    t.after(() => client.close());
+    const take = collect();
+    await client.subscribe("a", take).ready;
+    await until("websocket", () => client.status.transport === "websocket"); // on a busy machine it may have been late
+    const seen = [];
+    client.addEventListener("status", () => seen.push(client.status));
+    const data = [small, large, 1, limit + 1, 2].map((n) => "x".repeat(n));
+    const published = data.map((d) => client.publish("a", d));
+    await assert.rejects(published[1], tooBig);
+    await assert.rejects(published[3], tooBig);
+    const ids = await Promise.all([published[0], published[2], published[4]]);
+    await until("the events", () => take.events.length === 3);
+    assert.deepEqual(take.ids(), ids);
+    assert.deepEqual(seen.filter((s) => s.transport === "sse" && /1009/.test(s.failed.websocket)), []);
+    if (limit > 1024) assert.deepEqual(seen.filter((s) => s.state === "waiting"), [], "the connection is kept");
+  }
+});
+
+test("who aborts a request is told of no fault", async (t) => {
+  const server = await serve(t);
+  const client = new Duplex(server.url);
+  t.after(() => client.close());
+  await assert.rejects(client.history("a", { signal: AbortSignal.abort() }), { name: "AbortError" });
+});

@@ -4,6 +4,7 @@
 /** Real time, before a world takes its place. */
 const turn = setImmediate;
 const encoder = new TextEncoder();
+const ok = { ok: true, status: 200, headers: new Headers({ "Content-Type": "application/json" }) };
 
 /** What a topic's rule does to those who lag, by the topic's first segment (PROTOCOL.md §2.6, §5.17). */
 const rule = (topic) => ({ c: "conflate", d: "drop", e: "ephemeral" })[topic[0]];
@@ -186,16 +187,16 @@ export class World {
       if (request.names.length === 1 && this.ended(request.names[0])) {
         const end = this.log.findIndex((e) => e.end && e.topic === request.names[0]) + 1;
         const { place } = this.#start(after);
-        if (place >= end) return (request.answer = { ok: true, status: 204 });
+        if (place >= end) return (request.answer = { ...ok, status: 204 });
       }
       const connection = new Connection(this, as, request.names, request.query.get("after"));
-      request.answer = { ok: true, status: 200, body: { getReader: () => connection } };
+      request.answer = { ...ok, body: { getReader: () => connection } };
       request.signal?.addEventListener("abort", () => connection.close());
       return true;
     }
     const page = this.#page(request);
     if (!page) return false;
-    request.answer = { ok: true, status: 200, json: async () => page };
+    request.answer = { ...ok, json: async () => page };
     return true;
   }
 
