@@ -106,11 +106,11 @@ func (k *keeper) adopt(t Transport) {
 	if k.all { // a choice of the user's says nothing about the network
 		k.c.memory().note(k.c.base, t)
 	}
-	switch a.why {
-	case probe:
-		k.raised = now
-		fallthrough
-	case connect, force:
+	if k.last != "" && k.last != t {
+		k.changed = now
+	}
+	k.last = t
+	if a.why == probe || a.why == connect || a.why == force {
 		k.nextProbe()
 	}
 	for _, s := range k.subs {

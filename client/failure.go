@@ -26,6 +26,13 @@ func (e *TransportsError) Error() string {
 
 func (e *TransportsError) Unwrap() error { return e.main }
 
+// A fleetingError says that one connection after the other was lost soon after it
+// had worked: another transport may do better.
+type fleetingError struct{ cause error }
+
+func (e *fleetingError) Error() string { return e.cause.Error() }
+func (e *fleetingError) Unwrap() error { return e.cause }
+
 // cause is why a choice has found nothing.
 func (c *choice) cause() error {
 	e := &TransportsError{Failed: make(map[Transport]error)}

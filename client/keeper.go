@@ -15,7 +15,7 @@ const (
 	firstProbe     = 30 * time.Second
 	mostProbe      = 10 * time.Minute
 	betweenChanges = time.Minute
-	probeLimit     = 10 * time.Second
+	probeLimit     = 3 * time.Second  // and twice the latency of the link
 	steadyAfter    = 10 * time.Minute // of one connection, probing starts over
 )
 
@@ -57,7 +57,8 @@ type keeper struct {
 
 	probes  int // since there was no reason to probe
 	probeAt time.Time
-	raised  time.Time // when a probe has last led to a change
+	last    Transport // of the newest link
+	changed time.Time // when that was last another one than before
 }
 
 // post has f run by the keeper.
@@ -176,7 +177,7 @@ func (k *keeper) tend(now time.Time) (wake time.Time) {
 		if now.Before(k.probeAt) {
 			sooner(k.probeAt)
 		} else {
-			k.begin(probe, better, "", false, probeLimit)
+			k.begin(probe, better, "", false, probeLimit+2*k.link.latency)
 		}
 	}
 	return wake
@@ -199,7 +200,7 @@ func (k *keeper) nextProbe() {
 	k.probes++
 	wait = wait*4/5 + rand.N(wait*2/5)
 	k.probeAt = time.Now().Add(wait)
-	if earliest := k.raised.Add(betweenChanges); k.probeAt.Before(earliest) {
+	if earliest := k.changed.Add(betweenChanges); k.probeAt.Before(earliest) {
 		k.probeAt = earliest
 	}
 }
@@ -235,6 +236,10 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 	case l != k.link:
 		return
 	}
+	again, fleeting := errors.AsType[*fleetingError](err)
+	if fleeting {
+		err = again.cause
+	}
 	fault := l.transport.shares() && remoteFault(err)
 	if fault {
 		err = errors.Unwrap(err) // it may be another with another transport
@@ -247,10 +252,10 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 	if lived >= steadyAfter {
 		k.probes = 0
 	}
-	if lived >= lasting {
+	if lived >= lasting && !fleeting {
 		k.backoff.succeeded()
 	}
-	if fault || err == errIdle || err == errNoAnswer || k.backoff.failures > 0 {
+	if fault || fleeting || err == errIdle || err == errNoAnswer || k.backoff.failures > 0 {
 		k.first = k.below(l.transport)
 		k.note(l.transport, err)
 	}

@@ -207,8 +207,12 @@ func (l *link) read(ctx context.Context, s *subscription, first func(*reading, s
 			l.lost(nil, err, 0)
 			return
 		}
-		if time.Since(began) >= lasting {
+		switch {
+		case time.Since(began) >= lasting:
 			backoff.succeeded()
+		case backoff.failures > 0: // the one before did not last, either
+			l.lost(nil, &fleetingError{err}, r.retry)
+			return
 		}
 		if err := l.c.pause(ctx, &backoff, err, r.retry); err != nil {
 			if ctx.Err() == nil {

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// longpollWait is how long the server may hold a page; it may take less.
-	longpollWait = 55 * time.Second
+	// longpollWait is how long the server may hold a page: less than what proxies
+	// cut, many after 30 s.
+	longpollWait = 25 * time.Second
 
 	// earlyPause is what follows a page that came early with nothing in it. A
 	// server that is about to stop does so, and something on the way may always.

@@ -63,7 +63,7 @@ func TestLongpoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantList(t, "yielded", got, "e-5  of e-5", "e-6  of e-6", `$gap {"after":"e-6"}`, "e-9  of e-9", "e-10  of e-10", `e-10 $end {"topic":"a"}`)
-		wantList(t, "asked for", p.asked, "now 0", "e-4 55", "e-6 55", "e-6 0", "e-9-12 55", "e-9-12 55")
+		wantList(t, "asked for", p.asked, "now 0", "e-4 25", "e-6 25", "e-6 0", "e-9-12 25", "e-9-12 25")
 		if opened != 2 {
 			t.Errorf("opened %d times, want 2: one failure", opened)
 		}
