@@ -258,6 +258,9 @@ func (k *keeper) lost(l *link, s *subscription, err error, retry time.Duration) 
 	if fault || fleeting || err == errIdle || err == errNoAnswer || k.backoff.failures > 0 {
 		k.first = k.below(l.transport)
 		k.note(l.transport, err)
+		if k.first != l.transport {
+			k.backoff.succeeded() // another way to a server that is there
+		}
 	}
 	if k.attempt != nil { // what was to take over is to come in its place
 		k.attempt.why, k.cause = connect, err

@@ -183,6 +183,14 @@ func cases() []Case {
 			},
 		},
 		{
+			Name: "connections that do not last", Spec: "§15.4", Long: true, Network: hostile.Network{CutAfter: 3 * time.Second},
+			Do: []Step{
+				open(), subscribe("s", "a", "earliest"), expect(connected("websocket")),
+				// Two of each streaming transport at most, and waits of at most 1.5 or, as the server says, 4.5 s.
+				{Pause: time.Minute}, publish("a", 10), expect(Expect{Ref: "s", N: 10, Within: 3 * time.Second}),
+			},
+		},
+		{
 			Name: "begins with the remembered", Spec: "§15.3", Network: hostile.Network{Upgrade: hostile.Swallowed},
 			Do: []Step{
 				tell(Command{Do: "open", Remembered: "longpoll"}), publish("a", 1), subscribe("s", "a", "earliest"),
